@@ -1,0 +1,36 @@
+#![doc = include_str!("../README.md")]
+
+mod calendar;
+pub mod catalogue;
+mod code;
+mod digest;
+pub mod draft;
+pub mod fold;
+pub mod judge;
+mod period;
+mod report;
+mod revision;
+pub mod rule;
+pub mod settle;
+mod timestamp;
+mod tree;
+mod violation;
+
+pub use calendar::Calendar;
+pub use catalogue::{Catalogue, CatalogueVersion};
+pub use code::{CodeError, DataElementCode, DataSetCode, LevelCode, OptionCode, OrgUnitCode, PrincipalName};
+pub use digest::ContentDigest;
+pub use period::{DateSpan, Period, PeriodError, PeriodType};
+pub use report::{Content, Key, Report, SubmissionId, Values};
+pub use revision::{Revision, RevisionError};
+pub use timestamp::Timestamp;
+pub use tree::{LevelIx, OrgTree, OrgUnit, TreeError, UnitIx, UnitVersion, Vintage};
+pub use violation::{Message, Reason, Severity, Violation, Violations};
+
+/// The largest magnitude a reported number may have, after scaling by the data element's declared decimals.
+///
+/// Ten thousand times more units than Vietnam has could report it before an `i64` total overflowed, so that a total
+/// cannot wrap: a number too large is an error at the report.
+pub const CELL_LIMIT: i64 = 100_000_000_000_000;
+
+const _: () = assert!(CELL_LIMIT as i128 * 90_000 < i64::MAX as i128, "totals of 90,000 units fit in an i64");

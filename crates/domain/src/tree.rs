@@ -1,0 +1,337 @@
+//! The administrative tree, as it stood on every day.
+//!
+//! Units come and go and change parents; a code is unique on one day, not over time. The tree is kept as a row of
+//! [`Vintage`]s, one between each two days on which something changed, so that a period's end picks a vintage and
+//! everything below is a plain array.
+
+use rustc_hash::FxHashMap;
+use time::Date;
+
+use crate::OrgUnitCode;
+
+/// A level's place in the catalogue's list of levels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LevelIx(u8);
+
+impl LevelIx {
+    /// The level at that place of the list.
+    #[must_use]
+    pub const fn new(place: u8) -> Self {
+        Self(place)
+    }
+
+    /// The place in the list, from 0.
+    #[must_use]
+    pub const fn get(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A unit's place in a [`Vintage`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnitIx(u32);
+
+impl UnitIx {
+    fn new(place: usize) -> Self {
+        Self(u32::try_from(place).unwrap_or(u32::MAX))
+    }
+
+    /// The place in the vintage, from 0.
+    #[must_use]
+    pub const fn get(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A unit's row of the catalogue: what it was from one day to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnitVersion {
+    /// The code in force.
+    pub code: OrgUnitCode,
+    /// The registry's spelling of the name.
+    pub name: String,
+    /// The level.
+    pub level: LevelIx,
+    /// The kind within the level: `xã`, `phường`, `thị trấn` … For people; no rule depends on it.
+    pub kind: String,
+    /// The unit above; none for the root alone.
+    pub parent: Option<OrgUnitCode>,
+    /// The first day, none where the beginning is unknown.
+    pub valid_from: Option<Date>,
+    /// The first day it is no more, none while in force.
+    pub valid_to: Option<Date>,
+}
+
+/// A unit as it stands in one vintage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrgUnit {
+    /// The code.
+    pub code: OrgUnitCode,
+    /// The name.
+    pub name: String,
+    /// The level.
+    pub level: LevelIx,
+    /// The kind within the level.
+    pub kind: String,
+    /// The unit above.
+    pub parent: Option<UnitIx>,
+    /// The units directly below, by code.
+    pub children: Vec<UnitIx>,
+}
+
+impl OrgUnit {
+    /// Whether there is nothing below: such a unit's total is its own report.
+    #[must_use]
+    pub fn is_leaf(&self) -> bool {
+        self.children.is_empty()
+    }
+}
+
+/// What keeps rows from being a tree.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TreeError {
+    /// Two rows give one code on one day.
+    #[error("org unit {code} is defined twice on {day}")]
+    Twice {
+        /// The code.
+        code: OrgUnitCode,
+        /// The first day on which both are valid.
+        day: Date,
+    },
+    /// The parent does not exist on a day the child does.
+    #[error("org unit {code} has parent {parent}, which does not exist on {day}")]
+    Orphan {
+        /// The child.
+        code: OrgUnitCode,
+        /// The parent that is missing.
+        parent: OrgUnitCode,
+        /// A day on which it is missing.
+        day: Date,
+    },
+    /// A unit is its own ancestor.
+    #[error("org unit {code} is its own ancestor on {day}")]
+    Cycle {
+        /// A unit on the cycle.
+        code: OrgUnitCode,
+        /// A day of it.
+        day: Date,
+    },
+    /// There is not exactly one unit without a parent.
+    #[error("{count} org units have no parent on {day}; exactly one must")]
+    Roots {
+        /// How many there are.
+        count: usize,
+        /// A day of it.
+        day: Date,
+    },
+}
+
+/// The tree over all time.
+#[derive(Clone, Debug)]
+pub struct OrgTree {
+    /// The first day of each vintage but the first, ascending.
+    boundaries: Vec<Date>,
+    vintages: Vec<Vintage>,
+}
+
+impl OrgTree {
+    /// Builds the tree from its rows.
+    ///
+    /// # Errors
+    /// When on some day the rows are not one tree.
+    pub fn new(rows: &[UnitVersion]) -> Result<Self, TreeError> {
+        let mut boundaries: Vec<Date> = rows.iter().flat_map(|row| [row.valid_from, row.valid_to]).flatten().collect();
+        boundaries.sort_unstable();
+        boundaries.dedup();
+        let days = std::iter::once(Date::MIN).chain(boundaries.iter().copied());
+        let vintages = days.map(|day| Vintage::new(rows, day)).collect::<Result<_, _>>()?;
+        Ok(Self { boundaries, vintages })
+    }
+
+    /// The tree as it stood on a day.
+    #[must_use]
+    pub fn on(&self, day: Date) -> &Vintage {
+        &self.vintages[self.boundaries.partition_point(|boundary| *boundary <= day)]
+    }
+
+    /// All vintages, oldest first.
+    #[must_use]
+    pub fn vintages(&self) -> &[Vintage] {
+        &self.vintages
+    }
+}
+
+/// The tree between two changes.
+#[derive(Clone, Debug)]
+pub struct Vintage {
+    units: Vec<OrgUnit>,
+    by_code: FxHashMap<OrgUnitCode, UnitIx>,
+    root: UnitIx,
+}
+
+impl Vintage {
+    fn new(rows: &[UnitVersion], day: Date) -> Result<Self, TreeError> {
+        let in_force = |row: &&UnitVersion| {
+            row.valid_from.is_none_or(|from| from <= day) && row.valid_to.is_none_or(|to| day < to)
+        };
+        let mut rows: Vec<&UnitVersion> = rows.iter().filter(in_force).collect();
+        rows.sort_by(|a, b| a.code.cmp(&b.code));
+
+        let mut by_code = FxHashMap::default();
+        for (place, row) in rows.iter().enumerate() {
+            if by_code.insert(row.code.clone(), UnitIx::new(place)).is_some() {
+                return Err(TreeError::Twice { code: row.code.clone(), day });
+            }
+        }
+        let mut units = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let parent = match &row.parent {
+                None => None,
+                Some(parent) => Some(*by_code.get(parent).ok_or_else(|| TreeError::Orphan {
+                    code: row.code.clone(),
+                    parent: parent.clone(),
+                    day,
+                })?),
+            };
+            units.push(OrgUnit {
+                code: row.code.clone(),
+                name: row.name.clone(),
+                level: row.level,
+                kind: row.kind.clone(),
+                parent,
+                children: Vec::new(),
+            });
+        }
+        for place in 0..units.len() {
+            if let Some(parent) = units[place].parent {
+                units[parent.get()].children.push(UnitIx::new(place));
+            }
+        }
+        let roots: Vec<usize> = (0..units.len()).filter(|place| units[*place].parent.is_none()).collect();
+        let [root] = roots[..] else { return Err(TreeError::Roots { count: roots.len(), day }) };
+        let vintage = Self { units, by_code, root: UnitIx::new(root) };
+        vintage.refuse_cycles(day)?;
+        Ok(vintage)
+    }
+
+    /// One root and every unit reached from it means there is no cycle: a unit on a cycle hangs from nothing.
+    fn refuse_cycles(&self, day: Date) -> Result<(), TreeError> {
+        let mut reached = vec![false; self.units.len()];
+        let mut next = vec![self.root];
+        while let Some(unit) = next.pop() {
+            reached[unit.get()] = true;
+            next.extend(&self.units[unit.get()].children);
+        }
+        match reached.iter().position(|reached| !reached) {
+            None => Ok(()),
+            Some(place) => Err(TreeError::Cycle { code: self.units[place].code.clone(), day }),
+        }
+    }
+
+    /// The unit with a code.
+    #[must_use]
+    pub fn find(&self, code: &str) -> Option<UnitIx> {
+        self.by_code.get(code).copied()
+    }
+
+    /// The unit at a place.
+    #[must_use]
+    pub fn unit(&self, ix: UnitIx) -> &OrgUnit {
+        &self.units[ix.get()]
+    }
+
+    /// The unit that has no parent.
+    #[must_use]
+    pub fn root(&self) -> UnitIx {
+        self.root
+    }
+
+    /// All units, by code.
+    pub fn units(&self) -> impl Iterator<Item = (UnitIx, &OrgUnit)> {
+        self.units.iter().enumerate().map(|(place, unit)| (UnitIx::new(place), unit))
+    }
+
+    /// The unit itself, then the one above it, and so on to the root.
+    pub fn with_ancestors(&self, ix: UnitIx) -> impl Iterator<Item = UnitIx> {
+        std::iter::successors(Some(ix), |ix| self.unit(*ix).parent)
+    }
+
+    /// The unit and all units below it, parents before children.
+    pub fn subtree(&self, ix: UnitIx) -> impl Iterator<Item = UnitIx> {
+        let mut next = vec![ix];
+        std::iter::from_fn(move || {
+            let ix = next.pop()?;
+            next.extend(self.unit(ix).children.iter().rev());
+            Some(ix)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::date;
+
+    fn row(code: &str, parent: &str, level: u8, from: Option<Date>, to: Option<Date>) -> UnitVersion {
+        UnitVersion {
+            code: code.parse().unwrap(),
+            name: code.to_owned(),
+            level: LevelIx::new(level),
+            kind: String::new(),
+            parent: (!parent.is_empty()).then(|| parent.parse().unwrap()),
+            valid_from: from,
+            valid_to: to,
+        }
+    }
+
+    #[test]
+    fn a_code_means_another_unit_after_a_reform() {
+        let reform = date!(2025 - 07 - 01);
+        let tree = OrgTree::new(&[
+            row("VN", "", 0, None, None),
+            row("15", "VN", 1, None, Some(reform)),
+            row("10", "VN", 1, None, Some(reform)),
+            row("15", "VN", 1, Some(reform), None),
+            row("00001", "10", 2, None, Some(reform)),
+            row("00001", "15", 2, Some(reform), None),
+        ])
+        .unwrap();
+        let parent_of = |day| {
+            let vintage = tree.on(day);
+            let unit = vintage.unit(vintage.find("00001").unwrap());
+            vintage.unit(unit.parent.unwrap()).code.as_str().to_owned()
+        };
+        assert_eq!(parent_of(date!(2025 - 06 - 30)), "10");
+        assert_eq!(parent_of(reform), "15");
+        assert_eq!(tree.on(reform).find("10"), None);
+        let vintage = tree.on(reform);
+        let path: Vec<_> = vintage
+            .with_ancestors(vintage.find("00001").unwrap())
+            .map(|ix| vintage.unit(ix).code.to_string())
+            .collect();
+        assert_eq!(path, ["00001", "15", "VN"]);
+        assert_eq!(vintage.subtree(vintage.root()).count(), 3);
+    }
+
+    #[test]
+    fn rows_that_are_no_tree_are_refused() {
+        let root = || row("VN", "", 0, None, None);
+        let refused = |rows: &[UnitVersion]| OrgTree::new(rows).unwrap_err();
+        assert!(matches!(
+            refused(&[root(), row("1", "VN", 1, None, None), row("1", "VN", 1, None, None)]),
+            TreeError::Twice { .. }
+        ));
+        assert!(matches!(refused(&[root(), row("1", "9", 1, None, None)]), TreeError::Orphan { .. }));
+        assert!(matches!(
+            refused(&[root(), row("1", "2", 1, None, None), row("2", "1", 1, None, None)]),
+            TreeError::Cycle { .. }
+        ));
+        assert!(matches!(refused(&[root(), row("1", "", 1, None, None)]), TreeError::Roots { count: 2, .. }));
+        // A parent that ends before its child leaves the child an orphan for the days between.
+        let end = date!(2025 - 01 - 01);
+        assert!(matches!(
+            refused(&[root(), row("1", "VN", 1, None, Some(end)), row("2", "1", 2, None, None)]),
+            TreeError::Orphan { .. }
+        ));
+    }
+}

@@ -1,0 +1,198 @@
+//! What is wrong with a report, said so that a program can act on it and a clerk can mend it.
+
+use std::fmt;
+
+/// A sentence in the two languages of the system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// In Vietnamese.
+    pub vi: String,
+    /// In English.
+    pub en: String,
+}
+
+/// Whether a violation stops the report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Severity {
+    /// The report is rejected.
+    Error,
+    /// The report counts, and the warning is kept with it.
+    Warning,
+}
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident = $code:literal,)*) => {
+        /// Why a report is refused or rejected. The code is stable: the same in the gRPC status, the event, the database,
+        /// the metric label and the log.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Reason { $($(#[$doc])* $name,)* }
+
+        impl Reason {
+            /// Every reason.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// The stable code.
+            #[must_use]
+            pub const fn code(self) -> &'static str {
+                match self { $(Self::$name => $code,)* }
+            }
+
+            /// The reason with a code.
+            #[must_use]
+            pub fn from_code(code: &str) -> Option<Self> {
+                match code { $($code => Some(Self::$name),)* _ => None }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// The request holds no report.
+    ReportMissing = "REPORT_MISSING",
+    /// The submission id is not a UUID.
+    SubmissionIdMalformed = "SUBMISSION_ID_MALFORMED",
+    /// The submission id was used before, for a report of other content.
+    SubmissionIdReused = "SUBMISSION_ID_REUSED",
+    /// The data set's code is not known.
+    DataSetUnknown = "DATA_SET_UNKNOWN",
+    /// The period is not one.
+    PeriodMalformed = "PERIOD_MALFORMED",
+    /// The data set is reported for periods of another type.
+    PeriodTypeWrong = "PERIOD_TYPE_WRONG",
+    /// No org unit has the code on the period's last day.
+    OrgUnitUnknown = "ORG_UNIT_UNKNOWN",
+    /// Units of this level do not report the data set.
+    LevelNotReporting = "LEVEL_NOT_REPORTING",
+    /// The revision is negative.
+    RevisionOutOfRange = "REVISION_OUT_OF_RANGE",
+    /// A report of the same revision and other content counts already.
+    RevisionConflict = "REVISION_CONFLICT",
+    /// Neither values nor a withdrawal.
+    ValuesMissing = "VALUES_MISSING",
+    /// More values than the data set has cells.
+    ValuesTooMany = "VALUES_TOO_MANY",
+    /// A withdrawal with values.
+    WithdrawalWithValues = "WITHDRAWAL_WITH_VALUES",
+    /// The data set has no such cell.
+    CellUnknown = "CELL_UNKNOWN",
+    /// The cell occurs twice in the report.
+    CellRepeated = "CELL_REPEATED",
+    /// Units of this level do not fill the cell.
+    CellNotForLevel = "CELL_NOT_FOR_LEVEL",
+    /// The value is of another type than the data element.
+    ValueTypeWrong = "VALUE_TYPE_WRONG",
+    /// The number is negative where it may not be, has too many decimals, or is too large.
+    ValueOutOfRange = "VALUE_OUT_OF_RANGE",
+    /// A validation rule does not hold.
+    RuleBroken = "RULE_BROKEN",
+    /// The bytes are not a report.
+    Undecodable = "UNDECODABLE",
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Why.
+    pub reason: Reason,
+    /// Whether it stops the report.
+    pub severity: Severity,
+    /// The field of the report, as a path: `period`, `values[3].option`. For a rule, its name.
+    pub field: String,
+    /// What is wrong and what would be right.
+    pub message: Message,
+}
+
+/// What is wrong with one report: up to [`Violations::LIMIT`] violations, and how many more there were.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Violations {
+    list: Vec<Violation>,
+    omitted: u32,
+}
+
+impl Violations {
+    /// How many are listed; the rest is counted.
+    pub const LIMIT: usize = 100;
+
+    /// Adds an error.
+    pub(crate) fn error(
+        &mut self,
+        reason: Reason,
+        field: impl Into<String>,
+        vi: impl Into<String>,
+        en: impl Into<String>,
+    ) {
+        let message = Message { vi: vi.into(), en: en.into() };
+        self.push(Violation { reason, severity: Severity::Error, field: field.into(), message });
+    }
+
+    /// Adds a violation, or counts it once the list is full.
+    pub fn push(&mut self, violation: Violation) {
+        if self.list.len() < Self::LIMIT { self.list.push(violation) } else { self.omitted += 1 }
+    }
+
+    /// The violations.
+    #[must_use]
+    pub fn list(&self) -> &[Violation] {
+        &self.list
+    }
+
+    /// How many were left out of the list.
+    #[must_use]
+    pub fn omitted(&self) -> u32 {
+        self.omitted
+    }
+
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Whether one of them stops the report.
+    #[must_use]
+    pub fn has_error(&self) -> bool {
+        // Whatever was left out may be an error: a list that overflowed stops the report.
+        self.omitted > 0 || self.list.iter().any(|violation| violation.severity == Severity::Error)
+    }
+}
+
+impl From<Violation> for Violations {
+    fn from(violation: Violation) -> Self {
+        Self { list: vec![violation], omitted: 0 }
+    }
+}
+
+impl Violations {
+    /// The violations as they were kept elsewhere.
+    #[must_use]
+    pub fn restore(list: Vec<Violation>, omitted: u32) -> Self {
+        Self { list, omitted }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_read_back() {
+        for reason in Reason::ALL {
+            assert_eq!(Reason::from_code(reason.code()), Some(*reason));
+        }
+    }
+
+    #[test]
+    fn a_thousand_violations_are_cut_and_counted() {
+        let mut violations = Violations::default();
+        for place in 0..1000 {
+            violations.error(Reason::CellUnknown, format!("values[{place}]"), "", "");
+        }
+        assert_eq!((violations.list().len(), violations.omitted()), (100, 900));
+    }
+}

@@ -1,0 +1,225 @@
+//! Verdicts between the domain and the messages of the stream VERDICTS.
+
+use domain::{
+    CatalogueVersion, Content, ContentDigest, DataSetCode, Key, OrgUnitCode, Report, Revision, SubmissionId, Timestamp,
+    Values,
+    settle::{Accepted, Claim, Judged, Origin, Position, Provenance, Rejected},
+};
+
+use crate::{
+    pb::event::v1 as pb,
+    report::{read_violations, violations},
+};
+
+/// A field of a judged batch that is not what it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the field `{0}` of a verdict is malformed")]
+pub struct MalformedVerdict(&'static str);
+
+/// Packs a verdict that lets a report count. The batch says where it comes from and by which catalogue it was judged.
+#[must_use]
+pub fn encode_accepted(accepted: &Accepted) -> pb::AcceptedReport {
+    let Accepted { provenance, report, digest, warnings } = accepted;
+    let Provenance { origin, received_at, principal, catalogue: _, position: _ } = provenance;
+    let Report { submission_id, key: Key { data_set, period, org_unit }, revision, content } = report;
+    let cells = content.values().map_or(&[][..], Values::as_slice);
+    let mut present = vec![0_u8; cells.len().div_ceil(8)];
+    for place in (0..cells.len()).filter(|place| cells[*place].is_some()) {
+        present[place / 8] |= 1 << (place % 8);
+    }
+    pb::AcceptedReport {
+        log_index: origin.index,
+        received_at_micros: received_at.unix_micros(),
+        principal: principal.to_string(),
+        submission_id: submission_id.0.as_bytes().to_vec(),
+        data_set: data_set.to_string(),
+        period: period.to_string(),
+        org_unit: org_unit.to_string(),
+        revision: revision.get(),
+        digest: digest.0.to_vec(),
+        withdrawn: matches!(content, Content::Withdrawn),
+        present,
+        values: cells.iter().copied().flatten().collect(),
+        cells: u32::try_from(cells.len()).unwrap_or(u32::MAX),
+        warnings: violations(warnings),
+        warnings_omitted: warnings.omitted(),
+    }
+}
+
+/// Packs a verdict that keeps a report from counting.
+#[must_use]
+pub fn encode_rejected(rejected: &Rejected) -> pb::RejectedReport {
+    let Rejected { provenance, claim, digest, violations: found } = rejected;
+    let Provenance { origin, received_at, principal, catalogue: _, position: _ } = provenance;
+    let Claim { submission_id, data_set, period, org_unit, revision } = claim;
+    pb::RejectedReport {
+        log_index: origin.index,
+        received_at_micros: received_at.unix_micros(),
+        principal: principal.to_string(),
+        submission_id: submission_id.map(|id| id.0.as_bytes().to_vec()).unwrap_or_default(),
+        data_set: data_set.clone(),
+        period: period.clone(),
+        org_unit: org_unit.clone(),
+        revision: *revision,
+        digest: digest.0.to_vec(),
+        violations: violations(found),
+        violations_omitted: found.omitted(),
+    }
+}
+
+/// Unpacks a judged batch that stands at a position of the log of verdicts.
+///
+/// # Errors
+/// Names the field that is malformed.
+pub fn decode(batch: pb::JudgedBatch, position: Position) -> Result<Vec<Judged>, MalformedVerdict> {
+    let pb::JudgedBatch { log_sequence, catalogue_version, accepted, rejected } = batch;
+    let catalogue = CatalogueVersion::new(&catalogue_version);
+    let provenance = |index, received_at_micros, principal: String| Provenance {
+        origin: Origin { sequence: log_sequence, index },
+        received_at: Timestamp::from_unix_micros(received_at_micros),
+        principal: principal.into(),
+        catalogue: catalogue.clone(),
+        position,
+    };
+    let accepted = accepted.into_iter().map(|report| decode_accepted(report, &provenance).map(Judged::Accepted));
+    let rejected = rejected.into_iter().map(|report| decode_rejected(report, &provenance).map(Judged::Rejected));
+    accepted.chain(rejected).collect()
+}
+
+fn decode_accepted(
+    report: pb::AcceptedReport,
+    provenance: &impl Fn(u32, i64, String) -> Provenance,
+) -> Result<Accepted, MalformedVerdict> {
+    let pb::AcceptedReport {
+        log_index,
+        received_at_micros,
+        principal,
+        submission_id,
+        data_set,
+        period,
+        org_unit,
+        revision,
+        digest,
+        withdrawn,
+        present,
+        values,
+        cells,
+        warnings,
+        warnings_omitted,
+    } = report;
+    let content = if withdrawn { Content::Withdrawn } else { Content::Values(unpack(&present, &values, cells)?) };
+    let key = Key {
+        data_set: DataSetCode::new(&data_set).map_err(|_| MalformedVerdict("data_set"))?,
+        period: period.parse().map_err(|_| MalformedVerdict("period"))?,
+        org_unit: OrgUnitCode::new(&org_unit).map_err(|_| MalformedVerdict("org_unit"))?,
+    };
+    let report = Report {
+        submission_id: read_submission_id(&submission_id)?.ok_or(MalformedVerdict("submission_id"))?,
+        key,
+        revision: Revision::new(revision).map_err(|_| MalformedVerdict("revision"))?,
+        content,
+    };
+    Ok(Accepted {
+        provenance: provenance(log_index, received_at_micros, principal),
+        report,
+        digest: read_digest(&digest)?,
+        warnings: read_violations(warnings, warnings_omitted).ok_or(MalformedVerdict("warnings"))?,
+    })
+}
+
+fn decode_rejected(
+    report: pb::RejectedReport,
+    provenance: &impl Fn(u32, i64, String) -> Provenance,
+) -> Result<Rejected, MalformedVerdict> {
+    let pb::RejectedReport {
+        log_index,
+        received_at_micros,
+        principal,
+        submission_id,
+        data_set,
+        period,
+        org_unit,
+        revision,
+        digest,
+        violations,
+        violations_omitted,
+    } = report;
+    let claim = Claim { submission_id: read_submission_id(&submission_id)?, data_set, period, org_unit, revision };
+    Ok(Rejected {
+        provenance: provenance(log_index, received_at_micros, principal),
+        claim,
+        digest: read_digest(&digest)?,
+        violations: read_violations(violations, violations_omitted).ok_or(MalformedVerdict("violations"))?,
+    })
+}
+
+fn unpack(present: &[u8], values: &[i64], cells: u32) -> Result<Values, MalformedVerdict> {
+    let cells = cells as usize;
+    if present.len() != cells.div_ceil(8) {
+        return Err(MalformedVerdict("present"));
+    }
+    let mut given = values.iter().copied();
+    let unpacked = (0..cells).map(|place| {
+        let is_present = present[place / 8] & (1 << (place % 8)) != 0;
+        if is_present { given.next().map(Some).ok_or(MalformedVerdict("values")) } else { Ok(None) }
+    });
+    let unpacked: Vec<_> = unpacked.collect::<Result<_, _>>()?;
+    if given.next().is_some() { Err(MalformedVerdict("values")) } else { Ok(unpacked.into()) }
+}
+
+fn read_submission_id(bytes: &[u8]) -> Result<Option<SubmissionId>, MalformedVerdict> {
+    match bytes {
+        [] => Ok(None),
+        bytes => uuid::Uuid::from_slice(bytes)
+            .map(|id| Some(SubmissionId(id)))
+            .map_err(|_| MalformedVerdict("submission_id")),
+    }
+}
+
+fn read_digest(bytes: &[u8]) -> Result<ContentDigest, MalformedVerdict> {
+    bytes.try_into().map(ContentDigest).map_err(|_| MalformedVerdict("digest"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_survive_packing() {
+        let cells: Vec<Option<i64>> = (0..19).map(|place| (place % 3 != 1).then_some(place * 1000 - 5)).collect();
+        let accepted = Accepted {
+            provenance: Provenance {
+                origin: Origin { sequence: 7, index: 3 },
+                received_at: Timestamp::from_unix_micros(1_669_000_000_000_001),
+                principal: "commune-31498".into(),
+                catalogue: CatalogueVersion::new("2022.1-0011"),
+                position: Position(99),
+            },
+            report: Report {
+                submission_id: SubmissionId(uuid::Uuid::from_u128(42)),
+                key: Key {
+                    data_set: "identity".parse().unwrap(),
+                    period: "202211".parse().unwrap(),
+                    org_unit: "31498".parse().unwrap(),
+                },
+                revision: Revision::new(2).unwrap(),
+                content: Content::Values(cells.into()),
+            },
+            digest: ContentDigest([9; 16]),
+            warnings: domain::Violations::default(),
+        };
+        let batch = |accepted| pb::JudgedBatch {
+            log_sequence: 7,
+            catalogue_version: "2022.1-0011".to_owned(),
+            accepted: vec![accepted],
+            rejected: vec![],
+        };
+        let packed = encode_accepted(&accepted);
+        assert_eq!(decode(batch(packed.clone()), Position(99)), Ok(vec![Judged::Accepted(accepted)]));
+
+        let too_few = pb::AcceptedReport { values: packed.values[1..].to_vec(), ..packed.clone() };
+        assert_eq!(decode(batch(too_few), Position(99)), Err(MalformedVerdict("values")));
+        let other_length = pb::AcceptedReport { cells: 40, ..packed };
+        assert_eq!(decode(batch(other_length), Position(99)), Err(MalformedVerdict("present")));
+    }
+}

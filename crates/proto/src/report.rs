@@ -1,0 +1,72 @@
+//! Reports and violations between the wire and the domain.
+
+use domain::{
+    Message, Reason, Severity, Violation, Violations,
+    draft::{Draft, DraftValue, Given},
+};
+
+use crate::pb::report::v1 as pb;
+
+/// What a sender claims, for the domain to judge. A report without a revision has the one given here.
+#[must_use]
+pub fn draft(report: &pb::Report, assigned_revision: i64) -> Draft<'_> {
+    let pb::Report { submission_id, org_unit, data_set, period, revision, values, withdrawn } = report;
+    Draft {
+        submission_id,
+        org_unit,
+        data_set,
+        period,
+        revision: revision.unwrap_or(assigned_revision),
+        withdrawn: *withdrawn,
+        values: values.iter().map(draft_value).collect(),
+    }
+}
+
+fn draft_value(value: &pb::Value) -> DraftValue<'_> {
+    let pb::Value { data_element, option, value } = value;
+    let given = match value {
+        None => Given::Nothing,
+        Some(pb::value::Value::Integer(number)) => Given::Integer(*number),
+        Some(pb::value::Value::Decimal(text)) => Given::Decimal(text),
+        Some(pb::value::Value::Flag(flag)) => Given::Flag(*flag),
+        Some(pb::value::Value::Text(text)) => Given::Text(text),
+    };
+    DraftValue { element: data_element, option, given }
+}
+
+/// Violations as the wire has them.
+#[must_use]
+pub fn violations(violations: &Violations) -> Vec<pb::Violation> {
+    violations.list().iter().map(violation).collect()
+}
+
+fn violation(violation: &Violation) -> pb::Violation {
+    let Violation { reason, severity, field, message: Message { vi, en } } = violation;
+    let severity = match severity {
+        Severity::Error => pb::Severity::Error,
+        Severity::Warning => pb::Severity::Warning,
+    };
+    pb::Violation {
+        reason: reason.code().to_owned(),
+        severity: severity.into(),
+        field: field.clone(),
+        message_vi: vi.clone(),
+        message_en: en.clone(),
+    }
+}
+
+/// Violations as the domain has them; none when a reason or a severity is not known here.
+#[must_use]
+pub fn read_violations(list: Vec<pb::Violation>, omitted: u32) -> Option<Violations> {
+    let list = list.into_iter().map(|violation| {
+        let pb::Violation { reason, severity, field, message_vi, message_en } = violation;
+        let severity = match pb::Severity::try_from(severity).ok()? {
+            pb::Severity::Error => Severity::Error,
+            pb::Severity::Warning => Severity::Warning,
+            pb::Severity::Unspecified => return None,
+        };
+        let message = Message { vi: message_vi, en: message_en };
+        Some(Violation { reason: Reason::from_code(&reason)?, severity, field, message })
+    });
+    Some(Violations::restore(list.collect::<Option<_>>()?, omitted))
+}

@@ -1,0 +1,83 @@
+//! Refusals as `google.rpc` statuses.
+
+use std::time::Duration;
+
+use domain::{Message, Violation, Violations};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
+
+/// The domain of every `google.rpc.ErrorInfo`.
+pub const ERROR_DOMAIN: &str = "tonghop.v1";
+
+/// The status of a request that can never succeed as it is. At least one violation is expected.
+///
+/// The message is the first violation's, in English; `LocalizedMessage` has it in Vietnamese; `BadRequest` has all of
+/// them, field by field, with `reason` and both languages in the description.
+#[must_use]
+pub fn invalid(violations: &Violations) -> Status {
+    bad_request("", violations)
+}
+
+/// As [`invalid`], for a report that is a field of the request: `report.` goes before each field's path.
+#[must_use]
+pub fn invalid_report(violations: &Violations) -> Status {
+    bad_request("report.", violations)
+}
+
+fn bad_request(prefix: &str, violations: &Violations) -> Status {
+    let fields = violations.list().iter().map(|Violation { reason, field, message: Message { vi, en }, .. }| {
+        FieldViolation::new(format!("{prefix}{field}"), format!("{reason}: {en} / {vi}"))
+    });
+    let mut details = ErrorDetails::new();
+    details.set_bad_request(fields.collect::<Vec<_>>());
+    let Some(first) = violations.list().first() else { return Status::invalid_argument("the request is malformed") };
+    let count = violations.list().len() + violations.omitted() as usize;
+    let metadata = [("violations".to_owned(), count.to_string())];
+    details.set_error_info(first.reason.code(), ERROR_DOMAIN, metadata);
+    details.set_localized_message("vi-VN", &first.message.vi);
+    let more = if count > 1 { format!(" (and {} more)", count - 1) } else { String::new() };
+    Status::with_error_details(
+        Code::InvalidArgument,
+        format!("{prefix}{}: {}{more}", first.field, first.message.en),
+        details,
+    )
+}
+
+/// A status with a stable reason and a sentence in both languages; `retry_after` where trying again may help.
+#[must_use]
+pub fn refusal(code: Code, reason: &str, message: &Message, retry_after: Option<Duration>) -> Status {
+    let mut details = ErrorDetails::new();
+    details.set_error_info(reason, ERROR_DOMAIN, []);
+    details.set_localized_message("vi-VN", &message.vi);
+    if retry_after.is_some() {
+        details.set_retry_info(retry_after);
+    }
+    Status::with_error_details(code, &message.en, details)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::{Reason, Severity};
+
+    #[test]
+    fn every_violation_is_told_with_its_field_and_the_first_gives_the_reason() {
+        let violation = |reason, field: &str| Violation {
+            reason,
+            severity: Severity::Error,
+            field: field.to_owned(),
+            message: Message { vi: "sai".to_owned(), en: "wrong".to_owned() },
+        };
+        let mut violations = Violations::from(violation(Reason::PeriodTypeWrong, "period"));
+        violations.push(violation(Reason::CellUnknown, "values[3]"));
+        let status = invalid_report(&violations);
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert_eq!(status.message(), "report.period: wrong (and 1 more)");
+        let details = status.get_error_details();
+        assert_eq!(details.error_info().unwrap().reason, "PERIOD_TYPE_WRONG");
+        assert_eq!(details.localized_message().unwrap().message, "sai");
+        let fields: Vec<_> =
+            details.bad_request().unwrap().field_violations.iter().map(|field| field.field.as_str()).collect();
+        assert_eq!(fields, ["report.period", "report.values[3]"]);
+    }
+}
