@@ -192,7 +192,7 @@ pub struct Settled {
     pub violations: Violations,
 }
 
-/// A submission that is in the ledger already.
+/// A submission that is in the ledger already, with another fate than rejection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Known {
     /// The submission.
@@ -382,7 +382,8 @@ impl<'c> Book<'c> {
     }
 
     fn enter(&mut self, settled: Settled) {
-        if let Some(id) = settled.claim.submission_id {
+        // A submission that was rejected may be mended and sent again under its id.
+        if let Some(id) = settled.claim.submission_id.filter(|_| settled.fate != Fate::Rejected) {
             self.known.entry(id).or_insert(settled.digest);
         }
         self.settled.insert(settled.provenance.origin);

@@ -4,7 +4,7 @@ pub mod event;
 pub mod report;
 pub mod status;
 
-#[expect(missing_docs, clippy::allow_attributes, reason = "generated code; the .proto files carry the documentation")]
+#[expect(missing_docs, clippy::allow_attributes, clippy::allow_attributes_without_reason, reason = "generated code; the .proto files carry the documentation")]
 #[rustfmt::skip]
 /// The generated types, by package.
 pub mod pb {

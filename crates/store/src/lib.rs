@@ -1,1 +1,136 @@
-//! See the crate's README.
+#![doc = include_str!("../README.md")]
+
+mod batch;
+mod catalogue;
+mod copy;
+mod lease;
+mod outbox;
+mod progress;
+mod quarantine;
+mod report;
+mod submission;
+mod total;
+pub mod verify;
+mod violations;
+
+use std::time::Duration;
+
+use sqlx::{
+    Executor as _, PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+pub use batch::{Batch, BeginError, Write};
+pub use lease::Leases;
+pub use outbox::Unpublished;
+pub use quarantine::Quarantined;
+pub use submission::{FateCounts, Submission};
+pub use total::{StoredTotal, TotalWrite, UnitTotals};
+
+/// How to reach PostgreSQL.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreConfig {
+    /// `postgres://user@host:port/database`.
+    pub url: String,
+    /// The most connections at a time.
+    #[serde(default = "StoreConfig::default_max_connections")]
+    pub max_connections: u32,
+}
+
+impl StoreConfig {
+    /// The database at a URL, all else as usual.
+    #[must_use]
+    pub fn to(url: impl Into<String>) -> Self {
+        Self { url: url.into(), max_connections: Self::default_max_connections() }
+    }
+
+    fn default_max_connections() -> u32 {
+        8
+    }
+}
+
+/// Why the database did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database or the connection to it failed.
+    #[error("PostgreSQL failed")]
+    Database(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A stored value is not what the domain takes for one: somebody else wrote it.
+    #[error("the database holds a malformed {0}")]
+    Malformed(&'static str),
+    /// The schema is not the one this program was built for.
+    #[error("the schema cannot be brought up to date")]
+    Migrate(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(Box::new(error))
+    }
+}
+
+/// The database. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pool: PgPool,
+    options: PgConnectOptions,
+}
+
+impl Store {
+    /// Connects, under the name of the service that does.
+    ///
+    /// # Errors
+    /// When the URL is none, or the database does not let us in.
+    pub async fn connect(name: &str, config: &StoreConfig) -> Result<Self, StoreError> {
+        let options: PgConnectOptions = config.url.parse()?;
+        let options = options.application_name(&format!("tonghop-{name}")).options([
+            // Nothing here takes longer; a lock that is not to be had must not hold a partition for ever.
+            ("statement_timeout", "60s"),
+            ("lock_timeout", "15s"),
+            ("idle_in_transaction_session_timeout", "60s"),
+            // A client that vanished without closing its connection is noticed, and its locks go with it.
+            ("tcp_keepalives_idle", "5"),
+            ("tcp_keepalives_interval", "2"),
+            ("tcp_keepalives_count", "3"),
+        ]);
+        let pool = PgPoolOptions::new()
+            .max_connections(config.max_connections)
+            .acquire_timeout(Duration::from_secs(10))
+            .connect_with(options.clone())
+            .await?;
+        Ok(Self { pool, options })
+    }
+
+    /// Makes the schema, or brings it up to date. Safe to do at any time, by several at once.
+    ///
+    /// # Errors
+    /// When a migration fails or was changed after it was applied.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        sqlx::migrate!().run(&self.pool).await.map_err(|error| StoreError::Migrate(Box::new(error)))
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.pool.execute("SELECT 1").await?;
+        Ok(())
+    }
+
+    /// Closes all connections.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// An unsigned log position or sequence as PostgreSQL keeps it. They start at microseconds since 1970 and grow by one:
+/// none reaches 2⁶³.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn unsigned(number: i64, what: &'static str) -> Result<u64, StoreError> {
+    u64::try_from(number).map_err(|_| StoreError::Malformed(what))
+}

@@ -1,0 +1,389 @@
+//! `data_sets/*.toml`: the forms, one a file.
+
+use std::collections::HashMap;
+
+use domain::{
+    Calendar, DataSetCode, LevelIx, PeriodType,
+    catalogue::{CategoryOption, Cell, DataSet, DataSetParts, LevelSet},
+};
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::{
+    data_elements::{Element, Elements},
+    fault::{Faults, Place, filled, parsed},
+    files::{DATA_SETS, Files, TextFile},
+    levels::Levels,
+    options::OptionLists,
+    rules::{self, RuleRow},
+    toml_file::TomlFile,
+};
+
+/// A form with more cells than this is several forms.
+const CELLS_LIMIT: usize = 1000;
+
+type Codes = Spanned<Vec<Spanned<String>>>;
+
+/// A data set's file without its cells and rules.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Row {
+    name_vi: Spanned<String>,
+    name_en: Spanned<String>,
+    period_type: Spanned<String>,
+    calendar: Spanned<String>,
+    levels: Codes,
+}
+
+/// An entry of `cells`: a data element with its options.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CellRow {
+    element: Spanned<String>,
+    options: Option<Codes>,
+    levels: Option<Codes>,
+}
+
+/// The definitions a form draws on.
+#[derive(Clone, Copy)]
+struct Definitions<'a> {
+    levels: &'a Levels,
+    elements: &'a Elements,
+    options: &'a OptionLists,
+}
+
+/// The data sets that have no fault.
+pub(crate) fn read(
+    files: &Files,
+    levels: &Levels,
+    elements: &Elements,
+    options: &OptionLists,
+    faults: &mut Faults,
+) -> Vec<DataSet> {
+    let definitions = Definitions { levels, elements, options };
+    let paths: Vec<(&str, &str)> = files.of(DATA_SETS).collect();
+    if paths.is_empty() {
+        faults.add(Place::file("data_sets"), "has no data set; a catalogue has at least one, data_sets/<code>.toml");
+    }
+    paths.into_iter().filter_map(|(code, path)| read_data_set(files, code, path, definitions, faults)).collect()
+}
+
+fn read_data_set(
+    files: &Files,
+    code: &str,
+    path: &str,
+    definitions: Definitions<'_>,
+    faults: &mut Faults,
+) -> Option<DataSet> {
+    let before = faults.count();
+    let code = parsed::<DataSetCode>((Place::file(path), "the file's name without .toml"), code, faults);
+    let mut table = TomlFile::open(files.text(path, faults)?, faults)?;
+    let file = table.file;
+    let cell_rows: Vec<(Place<'_>, CellRow)> = table.take_list("cells", faults);
+    let rule_rows: Vec<(Place<'_>, RuleRow)> = table.take_list("rule", faults);
+    let row: Option<Row> = table.rest(faults);
+    let levels = row.as_ref().and_then(|row| level_set(file, &row.levels, definitions.levels, faults));
+
+    let cells = read_cells(file, cell_rows, levels, definitions, faults).filter(|_| faults.count() == before);
+    if cells.as_ref().is_some_and(Vec::is_empty) {
+        faults.add(Place::file(path), "has no cells; a data set has at least one, cells = [{ element = \"…\" }]");
+    }
+    if let Some(cells) = cells.as_ref().filter(|cells| cells.len() > CELLS_LIMIT) {
+        faults.add(Place::file(path), format!("has {} cells; {CELLS_LIMIT} is the limit", cells.len()));
+    }
+    let rules = rules::read(file, rule_rows.into_iter().map(|(_, row)| row).collect(), cells.as_deref(), faults);
+
+    let Row { name_vi, name_en, period_type, calendar, levels: level_codes } = row?;
+    let place = |text: &Spanned<String>| file.place(text.span().start);
+    filled(place(&name_vi), [("name_vi", name_vi.get_ref())], faults);
+    filled(place(&name_en), [("name_en", name_en.get_ref())], faults);
+    let period_type = parsed::<PeriodType>((place(&period_type), "period_type"), period_type.get_ref(), faults);
+    let calendar =
+        calendar.get_ref().parse::<Calendar>().map_err(|error| faults.add(place(&calendar), error.to_string())).ok();
+    let (levels, cells) = (levels?, cells?);
+    if faults.count() == before {
+        for idle in levels.iter().filter(|level| !cells.iter().any(|cell| cell.levels.contains(*level))) {
+            let what =
+                format!("level {} fills none of the cells; take it out of levels", definitions.levels.code(idle));
+            faults.add(file.place(level_codes.span().start), what);
+        }
+    }
+    if faults.count() > before {
+        return None;
+    }
+    let (name_vi, name_en) = (name_vi.into_inner(), name_en.into_inner());
+    let parts = DataSetParts {
+        code: code?,
+        name_vi,
+        name_en,
+        period_type: period_type?,
+        calendar: calendar?,
+        levels,
+        cells,
+        rules,
+    };
+    // What the domain refuses was refused above with its line; this is the second of the pair.
+    DataSet::new(parts).map_err(|error| faults.add(Place::file(path), error.to_string())).ok()
+}
+
+/// The levels of a list; none where one of them is unknown, or there are none.
+fn level_set(file: TextFile<'_>, codes: &Codes, levels: &Levels, faults: &mut Faults) -> Option<LevelSet> {
+    if codes.get_ref().is_empty() {
+        faults.add(file.place(codes.span().start), "levels names none; name at least one");
+        return None;
+    }
+    let mut find = |code: &Spanned<String>| levels.find(file.place(code.span().start), code.get_ref(), faults);
+    let found: Vec<Option<LevelIx>> = codes.get_ref().iter().map(&mut find).collect();
+    found.into_iter().collect()
+}
+
+/// The cells in their order; none where one of them cannot be made. `levels` are the data set's, none where they have a
+/// fault.
+fn read_cells(
+    file: TextFile<'_>,
+    rows: Vec<(Place<'_>, CellRow)>,
+    levels: Option<LevelSet>,
+    definitions: Definitions<'_>,
+    faults: &mut Faults,
+) -> Option<Vec<Cell>> {
+    let mut seen: HashMap<String, Place<'_>> = HashMap::new();
+    let mut cells = Some(Vec::new());
+    for (place, CellRow { element: code, options, levels: level_codes }) in rows {
+        let Some(element) = definitions.elements.find(place, code.get_ref(), faults) else {
+            cells = None;
+            continue;
+        };
+        let own = level_codes.as_ref().map(|codes| level_set(file, codes, definitions.levels, faults));
+        let levels = match (levels, own) {
+            (None, _) | (_, Some(None)) => None,
+            (Some(levels), own) => cell_levels(place, element, own.flatten(), levels, definitions, faults),
+        };
+        for option in cell_options(file, element, options.as_ref(), definitions.options, faults) {
+            let cell = Cell { element: element.element.clone(), option, levels: levels.unwrap_or_default() };
+            if let Some(earlier) = seen.insert(cell.to_string(), place) {
+                faults.add(place, format!("cell {cell} occurs twice; first {earlier}"));
+            }
+            if let Some(cells) = &mut cells {
+                cells.push(cell);
+            }
+        }
+        cells = cells.filter(|_| levels.is_some());
+    }
+    cells
+}
+
+/// The levels that fill a cell: those named with it, or else the data element's as far as they report the data set.
+fn cell_levels(
+    place: Place<'_>,
+    element: &Element,
+    own: Option<LevelSet>,
+    levels: LevelSet,
+    definitions: Definitions<'_>,
+    faults: &mut Faults,
+) -> Option<LevelSet> {
+    let code = &element.element.code;
+    let common: LevelSet = element.levels.iter().filter(|level| levels.contains(*level)).collect();
+    let names = |levels| definitions.levels.codes(levels);
+    if common.iter().next().is_none() {
+        let what = format!(
+            "`{code}` is filled by {} and the data set reported by {}: no level is both",
+            names(element.levels),
+            names(levels)
+        );
+        faults.add(place, what);
+        return None;
+    }
+    let Some(own) = own else { return Some(common) };
+    let strangers: LevelSet = own.iter().filter(|level| !common.contains(*level)).collect();
+    if strangers.iter().next().is_some() {
+        let what = format!("`{code}` cannot be filled by {} here, only by {}", names(strangers), names(common));
+        faults.add(place, what);
+        return None;
+    }
+    Some(own)
+}
+
+/// The options of a data element's cells: those named with it, or else its whole list; one `None` where it has no list.
+fn cell_options(
+    file: TextFile<'_>,
+    element: &Element,
+    own: Option<&Codes>,
+    lists: &OptionLists,
+    faults: &mut Faults,
+) -> Vec<Option<CategoryOption>> {
+    let code = &element.element.code;
+    let Some(name) = &element.options else {
+        if let Some(own) = own {
+            faults.add(file.place(own.span().start), format!("`{code}` has no option list; leave options out"));
+        }
+        return vec![None];
+    };
+    // The list's name was looked up where the data element is defined.
+    let list = lists.find(Place::file(file.path), name, faults).unwrap_or_default();
+    let Some(own) = own else { return list.iter().cloned().map(Some).collect() };
+    if own.get_ref().is_empty() {
+        faults.add(file.place(own.span().start), "options names none; name some, or leave it out for the whole list");
+    }
+    let mut chosen = Vec::new();
+    for wanted in own.get_ref() {
+        match list.iter().find(|option| option.code.as_str() == wanted.get_ref()) {
+            Some(option) => chosen.push(Some(option.clone())),
+            None => {
+                let codes: Vec<&str> = list.iter().map(|option| option.code.as_str()).collect();
+                let what =
+                    format!("unknown option `{}`; options/{name}.csv has {}", wanted.get_ref(), codes.join(", "));
+                faults.add(file.place(wanted.span().start), what);
+            }
+        }
+    }
+    chosen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::assemble;
+
+    const MEALS: &str = "data_sets/meals.toml";
+
+    fn edited<const N: usize>(edits: [(&str, &str); N]) -> Result<DataSet, String> {
+        let mut files = Files::sample();
+        for (from, to) in edits {
+            files.edit(MEALS, from, to);
+        }
+        let loaded = assemble(&files, Faults::default()).map_err(|faults| faults.to_string())?;
+        Ok(loaded.catalogue.data_sets()[0].clone())
+    }
+
+    fn fault<const N: usize>(edits: [(&str, &str); N]) -> String {
+        edited(edits).unwrap_err()
+    }
+
+    fn cells(data_set: &DataSet) -> Vec<String> {
+        data_set.cells().iter().map(Cell::to_string).collect()
+    }
+
+    #[test]
+    fn an_element_brings_its_whole_list_and_the_file_its_code() {
+        let data_set = edited([]).unwrap();
+        assert_eq!(data_set.code().as_str(), "meals");
+        assert_eq!((data_set.period_type(), data_set.calendar()), (PeriodType::Week, Calendar::Gregorian));
+        assert_eq!(cells(&data_set), ["served", "by_kind[rice]", "by_kind[soup]", "weight"]);
+    }
+
+    #[test]
+    fn options_and_levels_of_a_cell_can_be_chosen() {
+        let data_set = edited([
+            ("\"by_kind\" }", "\"by_kind\", options = [\"soup\"] }"),
+            ("[\"school\"]", "[\"city\", \"school\"]"),
+            ("\"weight\" }", "\"weight\", levels = [\"city\"] }"),
+        ])
+        .unwrap();
+        assert_eq!(cells(&data_set), ["served", "by_kind[soup]", "weight"]);
+        let (city, school) = (LevelIx::new(0), LevelIx::new(1));
+        assert!(data_set.cells()[2].levels.contains(city) && !data_set.cells()[2].levels.contains(school));
+        assert!(!data_set.cells()[0].levels.contains(city), "meals are counted by schools alone");
+    }
+
+    #[test]
+    fn wrong_words_are_told_with_their_lines() {
+        assert_eq!(
+            fault([("\"week\"", "\"weekly\""), ("gregorian", "julian"), ("\"Meals\"", "\"\"")]),
+            "data_sets/meals.toml:2: name_en is empty; every name_en needs a text\n\
+             data_sets/meals.toml:3: period_type `weekly` must be one of day, week, month, quarter, half_year, year\n\
+             data_sets/meals.toml:4: `julian` is no calendar; `gregorian` and `decree09` are"
+        );
+        assert_eq!(
+            fault([("[\"school\"]", "[\"town\"]")]),
+            "data_sets/meals.toml:5: unknown level `town`; the levels are city, school"
+        );
+        assert_eq!(fault([("[\"school\"]", "[]")]), "data_sets/meals.toml:5: levels names none; name at least one");
+        assert_eq!(
+            fault([("name_vi", "ten_vi")]),
+            "data_sets/meals.toml:1: unknown field `ten_vi`, expected one of `name_vi`, `name_en`, `period_type`, `calendar`, `levels`"
+        );
+    }
+
+    #[test]
+    fn wrong_cells_are_told_with_their_lines() {
+        assert_eq!(
+            fault([("\"served\" }", "\"meals\" }"), ("\"weight\" }", "\"weight\", option = [] }")]),
+            "data_sets/meals.toml:7: unknown data element `meals`; define it in data_elements.csv\n\
+             data_sets/meals.toml:9: unknown field `option`, expected one of `element`, `options`, `levels`"
+        );
+        assert_eq!(
+            fault([("\"weight\" }", "\"served\" }")]),
+            "data_sets/meals.toml:9: cell served occurs twice; first on line 7"
+        );
+        assert_eq!(
+            fault([("\"by_kind\" }", "\"by_kind\", options = [\"rice\", \"fish\"] }")]),
+            "data_sets/meals.toml:8: unknown option `fish`; options/kinds.csv has rice, soup"
+        );
+        assert_eq!(
+            fault([("\"by_kind\" }", "\"by_kind\", options = [] }")]),
+            "data_sets/meals.toml:8: options names none; name some, or leave it out for the whole list"
+        );
+        assert_eq!(
+            fault([("\"weight\" }", "\"weight\", options = [\"rice\"] }")]),
+            "data_sets/meals.toml:9: `weight` has no option list; leave options out"
+        );
+    }
+
+    #[test]
+    fn levels_of_cells_must_fit() {
+        assert_eq!(
+            fault([("[\"school\"]", "[\"city\"]")]).lines().next().unwrap(),
+            "data_sets/meals.toml:7: `served` is filled by school and the data set reported by city: no level is both"
+        );
+        assert_eq!(
+            fault([("\"weight\" }", "\"weight\", levels = [\"city\"] }")]),
+            "data_sets/meals.toml:9: `weight` cannot be filled by city here, only by school"
+        );
+        assert_eq!(
+            fault([("[\"school\"]", "[\"city\", \"school\"]"), ("    { element = \"weight\" },\n", "")]),
+            "data_sets/meals.toml:5: level city fills none of the cells; take it out of levels"
+        );
+    }
+
+    #[test]
+    fn a_data_set_has_cells_and_a_catalogue_data_sets() {
+        let mut files = Files::sample();
+        files.set(
+            MEALS,
+            "name_vi = \"a\"\nname_en = \"a\"\nperiod_type = \"day\"\ncalendar = \"gregorian\"\nlevels = [\"city\"]\n",
+        );
+        assert_eq!(
+            assemble(&files, Faults::default()).unwrap_err().to_string(),
+            "data_sets/meals.toml: has no cells; a data set has at least one, cells = [{ element = \"…\" }]"
+        );
+        files.remove(MEALS);
+        assert_eq!(
+            assemble(&files, Faults::default()).unwrap_err().to_string(),
+            "data_sets: has no data set; a catalogue has at least one, data_sets/<code>.toml"
+        );
+        let text = "name_vi = \"a\"\n";
+        files.set("data_sets/me als.toml", text);
+        assert!(assemble(&files, Faults::default()).unwrap_err().to_string().contains(
+            "data_sets/me als.toml: the file's name without .toml `me als` must be 1 to 40 characters of A-Z, a-z, 0-9, '_' or '-'"
+        ));
+    }
+
+    #[test]
+    fn too_many_cells_are_refused() {
+        let mut files = Files::sample();
+        let rows: String = (0..1001).map(|option| format!("o{option},Một,One\n")).collect();
+        files.set("options/kinds.csv", &format!("code,name_vi,name_en\n{rows}"));
+        assert_eq!(
+            assemble(&files, Faults::default()).unwrap_err().to_string(),
+            "data_sets/meals.toml: has 1003 cells; 1000 is the limit"
+        );
+    }
+
+    #[test]
+    fn rules_are_not_looked_up_among_faulty_cells() {
+        assert_eq!(
+            fault([("\"served\" }", "\"serve\" }")]),
+            "data_sets/meals.toml:7: unknown data element `serve`; define it in data_elements.csv"
+        );
+    }
+}

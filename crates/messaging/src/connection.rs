@@ -1,0 +1,111 @@
+//! The connection to the NATS servers.
+
+use std::time::Duration;
+
+use async_nats::{ConnectOptions, Event, jetstream};
+
+/// How to reach NATS.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConnectionConfig {
+    /// The servers: `nats://127.0.0.1:4222`, several with commas between.
+    pub url: String,
+    /// How long an answer of JetStream may take before the request has failed.
+    #[serde(default = "ConnectionConfig::default_answer_within_ms")]
+    pub answer_within_ms: u64,
+}
+
+impl ConnectionConfig {
+    /// The servers at a URL, all else as usual.
+    #[must_use]
+    pub fn to(url: impl Into<String>) -> Self {
+        Self { url: url.into(), answer_within_ms: Self::default_answer_within_ms() }
+    }
+
+    fn default_answer_within_ms() -> u64 {
+        2_000
+    }
+}
+
+/// Why NATS could not be reached.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// Nobody answered, or refused.
+    #[error("cannot connect to NATS")]
+    Connect(#[from] async_nats::ConnectError),
+    /// The server is too old for what the streams need.
+    #[error("the NATS server is version {found}; atomic batches need {}.{} or newer", .needed.0, .needed.1)]
+    TooOld {
+        /// The server's version.
+        found: String,
+        /// The oldest that will do, as major and minor number.
+        needed: (i64, i64),
+    },
+}
+
+/// Atomic batch publishing came with 2.12.
+const OLDEST_SERVER: (i64, i64) = (2, 12);
+
+/// An open connection; cheap to clone. It reconnects by itself, for ever.
+#[derive(Clone)]
+pub struct Connection {
+    pub(crate) client: async_nats::Client,
+    pub(crate) context: jetstream::Context,
+    pub(crate) answer_within: Duration,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("answer_within", &self.answer_within).finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    /// Connects, under the name of the service that does.
+    ///
+    /// # Errors
+    /// When no server answers or it is too old.
+    pub async fn open(name: &str, config: &ConnectionConfig) -> Result<Self, ConnectError> {
+        let answer_within = Duration::from_millis(config.answer_within_ms);
+        let options = ConnectOptions::new()
+            .name(format!("tonghop-{name}"))
+            .custom_inbox_prefix(format!("_INBOX_{name}"))
+            .connection_timeout(Duration::from_secs(5))
+            .request_timeout(Some(answer_within))
+            // A cut line is noticed within two pings; the default of a minute would leave senders waiting.
+            .ping_interval(Duration::from_secs(5))
+            .reconnect_delay_callback(|attempts| Duration::from_millis(50 << attempts.min(5)))
+            .event_callback(|event| async move { log(&event) });
+        let client = options.connect(config.url.as_str()).await?;
+        let (major, minor) = OLDEST_SERVER;
+        if !client.is_server_compatible(major, minor, 0) {
+            return Err(ConnectError::TooOld { found: client.server_info().version, needed: OLDEST_SERVER });
+        }
+        let context = jetstream::ContextBuilder::new().timeout(answer_within).ack_timeout(answer_within).build(client.clone());
+        Ok(Self { client, context, answer_within })
+    }
+
+    /// Whether the connection stands at this moment.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.client.connection_state() == async_nats::connection::State::Connected
+    }
+
+    /// Sends what is buffered and closes the connection. Acknowledgements that are awaited must have come before.
+    pub async fn close(self) {
+        if let Err(error) = self.client.drain().await {
+            tracing::debug!(%error, "the NATS connection was closed already");
+        }
+    }
+}
+
+fn log(event: &Event) {
+    match event {
+        Event::Connected => tracing::info!("connected to NATS"),
+        Event::Disconnected => tracing::warn!("the connection to NATS is lost; reconnecting"),
+        Event::SlowConsumer(subscription) => tracing::warn!(subscription, "messages of NATS came faster than they were taken; they will come again"),
+        Event::ServerError(error) => tracing::warn!(%error, "the NATS server reports an error"),
+        Event::ClientError(error) => tracing::warn!(%error, "the NATS client reports an error"),
+        other => tracing::debug!(event = %other, "the NATS connection changed"),
+    }
+}

@@ -1,0 +1,134 @@
+//! Reading a stream in order and without gaps from a position its reader keeps.
+//!
+//! The server's consumer is thrown away and made anew after the last message whenever anything is amiss: a gap in its
+//! numbering, a missed heartbeat, a lost connection. Nothing is acknowledged: the reader's position is the only truth.
+
+use std::time::Duration;
+
+use async_nats::jetstream::{
+    self,
+    consumer::{AckPolicy, DeliverPolicy, ReplayPolicy, pull},
+};
+use futures_util::StreamExt as _;
+
+use crate::Connection;
+
+/// Why a stream cannot be read at the moment.
+#[derive(Debug, thiserror::Error)]
+#[error("stream {stream} cannot be read: {message}")]
+pub struct ReadError {
+    stream: &'static str,
+    message: String,
+}
+
+impl ReadError {
+    pub(crate) fn new(stream: &'static str, error: &dyn std::fmt::Display) -> Self {
+        Self { stream, message: error.to_string() }
+    }
+
+    pub(crate) fn ended(stream: &'static str) -> Self {
+        Self { stream, message: "the delivery ended".to_owned() }
+    }
+}
+
+pub(crate) struct OrderedReader {
+    connection: Connection,
+    stream: &'static str,
+    filter: String,
+    /// The position of the last message that was handed out.
+    after: u64,
+    delivery: Option<Delivery>,
+}
+
+struct Delivery {
+    messages: pull::Stream,
+    /// The consumer's number of the last message.
+    delivered: u64,
+}
+
+impl OrderedReader {
+    /// A reader of what stands after a position.
+    pub(crate) fn new(connection: Connection, stream: &'static str, filter: String, after: u64) -> Self {
+        Self { connection, stream, filter, after, delivery: None }
+    }
+
+    /// Goes back, or on, to what stands after a position.
+    pub(crate) fn rewind(&mut self, after: u64) {
+        self.after = after;
+        self.delivery = None;
+    }
+
+    /// The next message and its position. Waits for as long as there is none; may be dropped while it waits.
+    pub(crate) async fn next(&mut self) -> (u64, jetstream::Message) {
+        const PAUSE: Duration = Duration::from_millis(200);
+        loop {
+            match self.try_next().await {
+                Ok(next) => return next,
+                Err(error) => {
+                    self.delivery = None;
+                    tracing::info!(stream = self.stream, after = self.after, %error, "reading a stream broke off; reading on from the last position");
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// The next message if it is here already.
+    pub(crate) fn next_if_ready(&mut self) -> Option<(u64, jetstream::Message)> {
+        use futures_util::FutureExt as _;
+        let next = self.try_next().now_or_never()?;
+        next.map_err(|_| self.delivery = None).ok()
+    }
+
+    async fn try_next(&mut self) -> Result<(u64, jetstream::Message), ReadError> {
+        let broken = |error: &dyn std::fmt::Display| ReadError::new(self.stream, error);
+        let delivery = match &mut self.delivery {
+            Some(delivery) => delivery,
+            none => none.insert(open(&self.connection, self.stream, &self.filter, self.after).await?),
+        };
+        let message = match delivery.messages.next().await {
+            None => return Err(broken(&"the delivery ended")),
+            Some(Err(error)) => return Err(broken(&error)),
+            Some(Ok(message)) => message,
+        };
+        let (position, number) = message.info().map(|info| (info.stream_sequence, info.consumer_sequence)).map_err(|error| broken(&error))?;
+        if number != delivery.delivered + 1 || position <= self.after {
+            return Err(broken(&"a message is missing from the delivery"));
+        }
+        delivery.delivered = number;
+        self.after = position;
+        Ok((position, message))
+    }
+}
+
+async fn open(connection: &Connection, stream: &'static str, filter: &str, after: u64) -> Result<Delivery, ReadError> {
+    let config = pull::Config {
+        description: Some("Reads in order from a position kept elsewhere".to_owned()),
+        filter_subject: filter.to_owned(),
+        deliver_policy: if after == 0 { DeliverPolicy::All } else { DeliverPolicy::ByStartSequence { start_sequence: after + 1 } },
+        ack_policy: AckPolicy::None,
+        replay_policy: ReplayPolicy::Instant,
+        max_deliver: 1,
+        memory_storage: true,
+        num_replicas: 1,
+        inactive_threshold: Duration::from_secs(30),
+        ..pull::Config::default()
+    };
+    let broken = |error: &dyn std::fmt::Display| ReadError::new(stream, error);
+    let consumer = connection.context.create_consumer_on_stream(config, stream).await.map_err(|error| broken(&error))?;
+    let messages = consumer
+        .stream()
+        .max_messages_per_batch(512)
+        .expires(Duration::from_secs(10))
+        .heartbeat(Duration::from_secs(1))
+        .messages()
+        .await
+        .map_err(|error| broken(&error))?;
+    Ok(Delivery { messages, delivered: 0 })
+}
+
+/// The position of the last message of a stream.
+pub(crate) async fn last_position(connection: &Connection, stream: &'static str) -> Result<u64, ReadError> {
+    let found = connection.context.get_stream(stream).await.map_err(|error| ReadError::new(stream, &error))?;
+    Ok(found.cached_info().state.last_sequence)
+}

@@ -1,0 +1,93 @@
+//! Validators' side of REPORTS: batches to judge, each for one of the competing validators.
+
+use std::time::Duration;
+
+use async_nats::jetstream::{self, consumer::pull};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use prost::Message as _;
+use proto::pb::event::v1::SubmittedBatch;
+
+use crate::{Connection, ReadError, subjects};
+
+/// The stream of batches this validator gets.
+pub struct SubmittedBatches {
+    messages: pull::Stream,
+}
+
+impl std::fmt::Debug for SubmittedBatches {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SubmittedBatches")
+    }
+}
+
+/// A batch to judge. It comes again, here or elsewhere, unless it is acknowledged.
+pub struct Submitted {
+    message: jetstream::Message,
+    /// Where it stands in REPORTS.
+    pub sequence: u64,
+    /// The subject it was published on.
+    pub subject: String,
+    /// The batch, or why the bytes are none.
+    pub batch: Result<SubmittedBatch, prost::DecodeError>,
+}
+
+impl std::fmt::Debug for Submitted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Submitted").field("sequence", &self.sequence).finish_non_exhaustive()
+    }
+}
+
+impl Submitted {
+    /// The bytes.
+    #[must_use]
+    pub fn payload(&self) -> &Bytes {
+        &self.message.payload
+    }
+
+    /// Says that the batch is done with: its verdicts are durable.
+    pub async fn acknowledge(&self) {
+        // A lost acknowledgement brings the batch again, and its verdicts' message ids drop them.
+        if let Err(error) = self.message.ack().await {
+            tracing::debug!(%error, sequence = self.sequence, "a batch could not be acknowledged; it will come again");
+        }
+    }
+}
+
+impl SubmittedBatches {
+    /// Joins the validators.
+    ///
+    /// # Errors
+    /// When the consumer was not provisioned or JetStream does not answer.
+    pub async fn join(connection: &Connection, at_once: usize) -> Result<Self, ReadError> {
+        let consumer = connection
+            .context
+            .get_consumer_from_stream::<pull::Config, _, _>(subjects::VALIDATOR, subjects::REPORTS)
+            .await
+            .map_err(|error| ReadError::new(subjects::REPORTS, &error))?;
+        let messages = consumer
+            .stream()
+            .max_messages_per_batch(at_once)
+            .expires(Duration::from_secs(10))
+            .heartbeat(Duration::from_secs(2))
+            .messages()
+            .await
+            .map_err(|error| ReadError::new(subjects::REPORTS, &error))?;
+        Ok(Self { messages })
+    }
+
+    /// The next batch. May be dropped while it waits.
+    ///
+    /// # Errors
+    /// When the delivery broke off; join again.
+    pub async fn next(&mut self) -> Result<Submitted, ReadError> {
+        let message = match self.messages.next().await {
+            None => return Err(ReadError::ended(subjects::REPORTS)),
+            Some(Err(error)) => return Err(ReadError::new(subjects::REPORTS, &error)),
+            Some(Ok(message)) => message,
+        };
+        let sequence = message.info().map_err(|error| ReadError::new(subjects::REPORTS, &error))?.stream_sequence;
+        let batch = SubmittedBatch::decode(message.payload.as_ref());
+        Ok(Submitted { sequence, subject: message.subject.to_string(), batch, message })
+    }
+}

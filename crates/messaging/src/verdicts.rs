@@ -1,0 +1,125 @@
+//! VERDICTS: what validators publish and the aggregator of a partition reads in order.
+
+use bytes::Bytes;
+use domain::settle::{Judged, Position};
+use prost::Message as _;
+use proto::pb::event::v1::{JudgedBatch, QuarantinedMessage};
+
+use crate::{
+    Connection, Outgoing, Partition, ReadError,
+    ordered::{OrderedReader, last_position},
+    subjects,
+};
+
+/// The message with the reports of one submitted batch that may count.
+#[must_use]
+pub fn accepted_message(partition: Partition, batch: &JudgedBatch) -> Outgoing {
+    outgoing(subjects::accepted(partition), "a", batch.log_sequence, partition, batch)
+}
+
+/// The message with the reports of one submitted batch that may not.
+#[must_use]
+pub fn rejected_message(partition: Partition, batch: &JudgedBatch) -> Outgoing {
+    outgoing(subjects::rejected(partition), "r", batch.log_sequence, partition, batch)
+}
+
+/// The message with bytes that are no batch.
+#[must_use]
+pub fn quarantined_message(partition: Partition, message: &QuarantinedMessage) -> Outgoing {
+    outgoing(subjects::quarantined(partition), "q", message.log_sequence, partition, message)
+}
+
+fn outgoing(subject: String, kind: &str, log_sequence: u64, partition: Partition, message: &impl prost::Message) -> Outgoing {
+    let message_id = format!("{kind}-{log_sequence}-{partition}");
+    Outgoing { subject, message_id, payload: message.encode_to_vec().into() }
+}
+
+/// A message of the log of verdicts.
+#[derive(Debug)]
+pub struct Verdict {
+    /// Where it stands.
+    pub position: Position,
+    /// What it holds.
+    pub body: Body,
+}
+
+/// What a message of the log of verdicts holds.
+#[derive(Debug)]
+pub enum Body {
+    /// Verdicts on the reports of a submitted batch.
+    Judged(Vec<Judged>),
+    /// Bytes that could not be read as a submitted batch, or as a verdict.
+    Quarantined {
+        /// Where they stand in the log they were found in.
+        log_sequence: u64,
+        /// The subject they were published on.
+        subject: String,
+        /// Why they could not be read.
+        error: String,
+        /// The bytes, cut to a bound.
+        payload: Bytes,
+    },
+}
+
+/// Reads a partition's verdicts, in order and without gaps.
+pub struct Verdicts {
+    reader: OrderedReader,
+}
+
+impl std::fmt::Debug for Verdicts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Verdicts")
+    }
+}
+
+impl Verdicts {
+    /// A reader of what stands after a position.
+    #[must_use]
+    pub fn after(connection: Connection, partition: Partition, position: Position) -> Self {
+        Self { reader: OrderedReader::new(connection, subjects::VERDICTS, subjects::verdicts(partition), position.0) }
+    }
+
+    /// Goes back to what stands after a position.
+    pub fn rewind(&mut self, position: Position) {
+        self.reader.rewind(position.0);
+    }
+
+    /// The next message; waits for as long as there is none. May be dropped while it waits.
+    pub async fn next(&mut self) -> Verdict {
+        let (position, message) = self.reader.next().await;
+        read(position, message.subject.as_str(), &message.payload)
+    }
+
+    /// The next message if it is here already.
+    pub fn next_if_ready(&mut self) -> Option<Verdict> {
+        let (position, message) = self.reader.next_if_ready()?;
+        Some(read(position, message.subject.as_str(), &message.payload))
+    }
+
+    /// The position of the newest verdict of all partitions.
+    ///
+    /// # Errors
+    /// When JetStream does not answer.
+    pub async fn newest(connection: &Connection) -> Result<Position, ReadError> {
+        last_position(connection, subjects::VERDICTS).await.map(Position)
+    }
+}
+
+fn read(position: u64, subject: &str, payload: &Bytes) -> Verdict {
+    let position = Position(position);
+    let unreadable = |error: String| Body::Quarantined { log_sequence: position.0, subject: subject.to_owned(), error, payload: payload.clone() };
+    let body = if subject.starts_with("reports.quarantined.") {
+        match QuarantinedMessage::decode(payload.as_ref()) {
+            Ok(QuarantinedMessage { log_sequence, subject, error, payload, payload_length: _ }) => {
+                Body::Quarantined { log_sequence, subject, error, payload: payload.into() }
+            }
+            Err(error) => unreadable(error.to_string()),
+        }
+    } else {
+        match JudgedBatch::decode(payload.as_ref()) {
+            Ok(batch) => proto::event::decode(batch, position).map_or_else(|error| unreadable(error.to_string()), Body::Judged),
+            Err(error) => unreadable(error.to_string()),
+        }
+    };
+    Verdict { position, body }
+}

@@ -1,0 +1,108 @@
+//! Logs: where they go and how they look.
+
+use std::io::{self, IsTerminal as _};
+use std::str::FromStr;
+
+use serde::Deserialize;
+use tracing::subscriber::{SetGlobalDefaultError, set_global_default};
+use tracing_subscriber::EnvFilter;
+
+/// The `[telemetry]` table of a program's configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TelemetryConfig {
+    /// How a line looks. JSON unless said otherwise, since machines read most of them.
+    pub format: Format,
+    /// Which lines are written. `info` unless said otherwise.
+    pub filter: Filter,
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// One JSON object a line, an event's fields at its top level.
+    #[default]
+    Json,
+    /// A sentence with its fields and the names of its spans, for people.
+    Text,
+    /// The same, shorter.
+    Compact,
+}
+
+/// Which log lines are written, in the syntax of [`EnvFilter`]: `info,collector=debug`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filter(String);
+
+impl Default for Filter {
+    fn default() -> Self {
+        Self("info".to_owned())
+    }
+}
+
+impl FromStr for Filter {
+    type Err = FilterError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match EnvFilter::try_new(text) {
+            Ok(_) => Ok(Self(text.to_owned())),
+            Err(source) => Err(FilterError { text: text.to_owned(), source }),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Filter {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        crate::config::parsed(deserializer)
+    }
+}
+
+/// A filter that is not written in the syntax of [`EnvFilter`].
+#[derive(Debug, thiserror::Error)]
+#[error("`{text}` is not a log filter")]
+pub struct FilterError {
+    text: String,
+    source: tracing_subscriber::filter::ParseError,
+}
+
+/// Logs to stderr from now on, for the whole process. Stdout stays the program's own.
+///
+/// # Errors
+///
+/// When something in this process already receives the logs.
+pub fn init(config: &TelemetryConfig) -> Result<(), TelemetryError> {
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(&config.filter.0))
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
+    match config.format {
+        Format::Json => set_global_default(logs.json().flatten_event(true).finish()),
+        Format::Text => set_global_default(logs.finish()),
+        Format::Compact => set_global_default(logs.compact().finish()),
+    }
+    .map_err(TelemetryError)
+}
+
+/// Logs compactly to the output that the test harness captures, from `info` up. Every test may call it.
+pub fn init_for_tests() {
+    let logs = tracing_subscriber::fmt().with_env_filter(EnvFilter::new("info")).with_test_writer().compact().finish();
+    // An error only says that another test was first.
+    let _ = set_global_default(logs);
+}
+
+/// Logs already go somewhere else.
+#[derive(Debug, thiserror::Error)]
+#[error("telemetry was set up twice")]
+pub struct TelemetryError(#[source] SetGlobalDefaultError);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_set_up_wins_and_a_second_one_is_told() {
+        init_for_tests();
+        init_for_tests();
+        assert_eq!(init(&TelemetryConfig::default()).unwrap_err().to_string(), "telemetry was set up twice");
+    }
+}

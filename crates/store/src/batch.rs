@@ -1,0 +1,132 @@
+//! The transaction of a batch of verdicts.
+
+use domain::{
+    DataSetCode, Key, OrgUnitCode, Period, SubmissionId, Timestamp,
+    settle::{Accepted, Changes, Known, Origin, Position},
+};
+use sqlx::{PgConnection, PgTransaction};
+
+use crate::{
+    Quarantined, Store, StoreError, outbox, progress, quarantine, report, submission,
+    total::{self, StoredTotal, TotalWrite},
+};
+
+/// Why a batch could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum BeginError {
+    /// The partition does not stand where the batch starts: another aggregator counted on, or a commit whose answer was
+    /// lost had come through. Read on from where it stands.
+    #[error("the partition stands at position {}, not at {}", .stands.0, .expected.0)]
+    Moved {
+        /// Where it stands.
+        stands: Position,
+        /// Where the batch starts.
+        expected: Position,
+    },
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// An open transaction. Dropped without [`Batch::commit`], it leaves no trace.
+#[derive(Debug)]
+pub struct Batch {
+    transaction: PgTransaction<'static>,
+    partition: u16,
+}
+
+/// Everything a batch writes.
+#[derive(Debug)]
+pub struct Write<'a> {
+    /// Reports, history and ledger.
+    pub changes: &'a Changes<'a>,
+    /// The totals that moved.
+    pub totals: &'a [TotalWrite],
+    /// The events about them, packed; none where nothing moved.
+    pub events: Option<&'a [u8]>,
+    /// Messages that could not be read.
+    pub quarantined: &'a [Quarantined],
+    /// The position the batch reaches.
+    pub position: Position,
+    /// When this is.
+    pub now: Timestamp,
+}
+
+impl Store {
+    /// Opens the transaction of a batch that starts after a position of a partition.
+    ///
+    /// # Errors
+    /// When the partition stands elsewhere, or the database fails.
+    pub async fn begin(&self, partition: u16, after: Position) -> Result<Batch, BeginError> {
+        let mut transaction = self.pool.begin().await.map_err(StoreError::from)?;
+        let stands = progress::lock(&mut transaction, partition).await?;
+        if stands != after {
+            return Err(BeginError::Moved { stands, expected: after });
+        }
+        Ok(Batch { transaction, partition })
+    }
+}
+
+impl Batch {
+    fn connection(&mut self) -> &mut PgConnection {
+        &mut self.transaction
+    }
+
+    /// The reports that count for some keys.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn standing(&mut self, keys: &[Key]) -> Result<Vec<Accepted>, StoreError> {
+        report::standing(self.connection(), keys).await
+    }
+
+    /// What the ledger has of some submissions, and which places of the log are settled: those of the submissions, and
+    /// `nameless` ones whose submission id could not be read.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn known(&mut self, ids: &[SubmissionId], nameless: &[Origin]) -> Result<(Vec<Known>, Vec<Origin>), StoreError> {
+        submission::known(self.connection(), ids, nameless).await
+    }
+
+    /// The totals of some units, at every reporting level.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn totals(&mut self, units: &[(DataSetCode, Period, OrgUnitCode)]) -> Result<Vec<StoredTotal>, StoreError> {
+        total::read(self.connection(), units).await
+    }
+
+    /// Writes everything and commits. On an error nothing is written, unless the connection broke in the very moment of
+    /// the commit: where the partition stands tells.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn commit(mut self, write: &Write<'_>) -> Result<(), StoreError> {
+        let Write { changes, totals, events, quarantined, position, now } = write;
+        let partition = self.partition;
+        let connection = self.connection();
+        if !changes.new.is_empty() {
+            report::insert(connection, &changes.new).await?;
+        }
+        if !changes.replacing.is_empty() {
+            report::replace(connection, &changes.replacing).await?;
+        }
+        if !changes.superseded.is_empty() {
+            report::keep(connection, &changes.superseded).await?;
+        }
+        if !changes.ledger.is_empty() {
+            submission::insert(connection, &changes.ledger).await?;
+        }
+        total::write(connection, totals, *position, *now).await?;
+        for message in *quarantined {
+            quarantine::insert(connection, message, *now).await?;
+        }
+        if let Some(events) = events {
+            outbox::insert(connection, partition, *position, events).await?;
+        }
+        progress::advance(connection, partition, *position).await?;
+        self.transaction.commit().await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,104 @@
+//! The tables of the catalogue: what SQL must know of it.
+
+use domain::{Catalogue, Timestamp, UnitVersion};
+use sqlx::PgConnection;
+use time::OffsetDateTime;
+
+use crate::{Store, StoreError};
+
+impl Store {
+    /// Stores a catalogue and makes it the current one. Storing the same version again changes nothing. Says whether it
+    /// was new.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn provision_catalogue(&self, catalogue: &Catalogue, org_units: &[UnitVersion], now: Timestamp) -> Result<bool, StoreError> {
+        let version = catalogue.version().as_str();
+        let mut transaction = self.pool.begin().await?;
+        sqlx::query("LOCK TABLE catalogue_version IN SHARE ROW EXCLUSIVE MODE").execute(&mut *transaction).await?;
+        sqlx::query("UPDATE catalogue_version SET is_current = false WHERE is_current AND version <> $1")
+            .bind(version)
+            .execute(&mut *transaction)
+            .await?;
+        let inserted = sqlx::query("INSERT INTO catalogue_version (version, loaded_at, is_current) VALUES ($1, $2, true) ON CONFLICT DO NOTHING")
+            .bind(version)
+            .bind(OffsetDateTime::from(now))
+            .execute(&mut *transaction)
+            .await?;
+        let is_new = inserted.rows_affected() == 1;
+        if is_new {
+            insert_org_units(&mut transaction, catalogue, org_units).await?;
+            insert_data_sets(&mut transaction, catalogue).await?;
+        } else {
+            sqlx::query("UPDATE catalogue_version SET is_current = true WHERE version = $1").bind(version).execute(&mut *transaction).await?;
+        }
+        transaction.commit().await?;
+        Ok(is_new)
+    }
+
+    /// The version of the current catalogue, none before the first is provisioned.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn current_catalogue(&self) -> Result<Option<String>, StoreError> {
+        let version = sqlx::query_scalar("SELECT version FROM catalogue_version WHERE is_current").fetch_optional(&self.pool);
+        Ok(version.await?)
+    }
+}
+
+async fn insert_org_units(connection: &mut PgConnection, catalogue: &Catalogue, org_units: &[UnitVersion]) -> Result<(), StoreError> {
+    macro_rules! column {
+        ($unit:ident => $value:expr) => {
+            org_units.iter().map(|$unit| $value).collect::<Vec<_>>()
+        };
+    }
+    sqlx::query(
+        "INSERT INTO org_unit (catalogue_version, code, valid_from, valid_to, name, level, kind, parent_code)
+         SELECT $1, code, coalesce(valid_from, '-infinity'), coalesce(valid_to, 'infinity'), name, level, kind, parent_code
+         FROM unnest($2::text[], $3::date[], $4::date[], $5::text[], $6::text[], $7::text[], $8::text[])
+             AS row (code, valid_from, valid_to, name, level, kind, parent_code)",
+    )
+    .bind(catalogue.version().as_str())
+    .bind(column!(unit => unit.code.as_str()))
+    .bind(column!(unit => unit.valid_from))
+    .bind(column!(unit => unit.valid_to))
+    .bind(column!(unit => unit.name.as_str()))
+    .bind(column!(unit => catalogue.level(unit.level).code.as_str()))
+    .bind(column!(unit => unit.kind.as_str()))
+    .bind(column!(unit => unit.parent.as_ref().map(|parent| parent.as_str())))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn insert_data_sets(connection: &mut PgConnection, catalogue: &Catalogue) -> Result<(), StoreError> {
+    for data_set in catalogue.data_sets() {
+        sqlx::query("INSERT INTO data_set (catalogue_version, code, calendar, period_type) VALUES ($1, $2, $3, $4)")
+            .bind(catalogue.version().as_str())
+            .bind(data_set.code().as_str())
+            .bind(data_set.calendar().as_str())
+            .bind(data_set.period_type().as_str())
+            .execute(&mut *connection)
+            .await?;
+        macro_rules! column {
+            ($cell:ident => $value:expr) => {
+                data_set.cells().iter().map(|$cell| $value).collect::<Vec<_>>()
+            };
+        }
+        sqlx::query(
+            "INSERT INTO cell (catalogue_version, data_set, place, data_element, option, decimals, additive)
+             SELECT $1, $2, place, data_element, option, decimals, additive
+             FROM unnest($3::text[], $4::text[], $5::smallint[], $6::boolean[]) WITH ORDINALITY
+                 AS row (data_element, option, decimals, additive, place)",
+        )
+        .bind(catalogue.version().as_str())
+        .bind(data_set.code().as_str())
+        .bind(column!(cell => cell.element.code.as_str()))
+        .bind(column!(cell => cell.option.as_ref().map(|option| option.code.as_str())))
+        .bind(column!(cell => i16::from(cell.element.value_type.decimals())))
+        .bind(column!(cell => cell.element.space_aggregation.is_additive()))
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
+}

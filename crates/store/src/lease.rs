@@ -1,0 +1,52 @@
+//! Leases: which aggregator works on which partition.
+//!
+//! A lease is a session lock of PostgreSQL on a connection of its own. It ends with the connection, so a killed aggregator's
+//! partitions are free at once. It keeps two from doing the same work; that nothing is counted twice rests on
+//! `partition_progress`, not on this.
+
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
+
+use crate::{Store, StoreError};
+
+/// The first of the two numbers of our session locks: "tong" in ASCII.
+const LOCK_CLASS: i32 = 0x746f_6e67;
+
+/// The leases of one aggregator.
+#[derive(Debug)]
+pub struct Leases {
+    connection: PgConnection,
+}
+
+impl Leases {
+    /// Opens the connection that will hold the leases.
+    ///
+    /// # Errors
+    /// When the database does not let us in.
+    pub async fn open(store: &Store) -> Result<Self, StoreError> {
+        Ok(Self { connection: store.options.connect().await? })
+    }
+
+    /// Takes the lease of a partition; false where another aggregator has it.
+    ///
+    /// # Errors
+    /// When the connection is gone, and all leases with it.
+    pub async fn take(&mut self, partition: u16) -> Result<bool, StoreError> {
+        let taken = sqlx::query_scalar("SELECT pg_try_advisory_lock($1, $2)").bind(LOCK_CLASS).bind(i32::from(partition));
+        Ok(taken.fetch_one(&mut self.connection).await?)
+    }
+
+    /// Makes sure that the leases still hold.
+    ///
+    /// # Errors
+    /// When the connection is gone, and all leases with it.
+    pub async fn check(&mut self) -> Result<(), StoreError> {
+        Ok(self.connection.ping().await?)
+    }
+
+    /// Gives all leases back.
+    pub async fn release(self) {
+        if let Err(error) = self.connection.close().await {
+            tracing::debug!(%error, "the connection with the leases was gone already");
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! The table `outbox`: events that are to be published.
+
+use domain::settle::Position;
+use sqlx::{PgConnection, Row as _};
+
+use crate::{Store, StoreError, signed, unsigned};
+
+/// The events of one batch that are not known to be published.
+#[derive(Clone, Debug)]
+pub struct Unpublished {
+    /// The position the batch reached.
+    pub position: Position,
+    /// The events, packed.
+    pub events: Vec<u8>,
+}
+
+pub(crate) async fn insert(connection: &mut PgConnection, partition: u16, position: Position, events: &[u8]) -> Result<(), StoreError> {
+    sqlx::query("INSERT INTO outbox (partition, position, events) VALUES ($1, $2, $3)")
+        .bind(i32::from(partition))
+        .bind(signed(position.0))
+        .bind(events)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+impl Store {
+    /// The oldest row of a partition's outbox.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn unpublished(&self, partition: u16) -> Result<Option<Unpublished>, StoreError> {
+        let row = sqlx::query("SELECT position, events FROM outbox WHERE partition = $1 ORDER BY position LIMIT 1")
+            .bind(i32::from(partition))
+            .fetch_optional(&self.pool)
+            .await?;
+        row.map(|row| {
+            let position = unsigned(row.try_get("position")?, "position").map(Position)?;
+            Ok(Unpublished { position, events: row.try_get("events")? })
+        })
+        .transpose()
+    }
+
+    /// Takes a row out of the outbox: its events are durable elsewhere.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn published(&self, partition: u16, position: Position) -> Result<(), StoreError> {
+        sqlx::query("DELETE FROM outbox WHERE partition = $1 AND position = $2")
+            .bind(i32::from(partition))
+            .bind(signed(position.0))
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// How many batches' events wait to be published, over all partitions.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn outbox_length(&self) -> Result<i64, StoreError> {
+        Ok(sqlx::query_scalar("SELECT count(*) FROM outbox").fetch_one(&self.pool).await?)
+    }
+}

@@ -1,0 +1,144 @@
+//! The tables `report` and `report_history`.
+
+use domain::{
+    CatalogueVersion, Content, ContentDigest, Key, Report, Revision, SubmissionId, Timestamp, Violations,
+    settle::{Accepted, Origin, Position, Provenance, Superseded},
+};
+use sqlx::{PgConnection, Row as _, postgres::PgRow};
+use time::OffsetDateTime;
+
+use crate::{
+    StoreError,
+    copy::{CopyRow, CopyRows, array_text},
+    signed, unsigned,
+};
+
+/// What counts for some keys at present.
+pub(crate) async fn standing(connection: &mut PgConnection, keys: &[Key]) -> Result<Vec<Accepted>, StoreError> {
+    let data_sets: Vec<&str> = keys.iter().map(|key| key.data_set.as_str()).collect();
+    let periods: Vec<String> = keys.iter().map(|key| key.period.to_string()).collect();
+    let org_units: Vec<&str> = keys.iter().map(|key| key.org_unit.as_str()).collect();
+    let rows = sqlx::query(
+        "SELECT report.* FROM unnest($1::text[], $2::text[], $3::text[]) AS wanted (data_set, period, org_unit)
+         JOIN report USING (data_set, period, org_unit)",
+    )
+    .bind(data_sets)
+    .bind(periods)
+    .bind(org_units)
+    .fetch_all(connection)
+    .await?;
+    rows.iter().map(read).collect()
+}
+
+fn read(row: &PgRow) -> Result<Accepted, StoreError> {
+    let malformed = StoreError::Malformed;
+    let cells: Vec<Option<i64>> = row.try_get("cells")?;
+    let report = Report {
+        submission_id: SubmissionId(row.try_get("submission_id")?),
+        key: Key {
+            data_set: row.try_get::<&str, _>("data_set")?.parse().map_err(|_| malformed("data set code"))?,
+            period: row.try_get::<&str, _>("period")?.parse().map_err(|_| malformed("period"))?,
+            org_unit: row.try_get::<&str, _>("org_unit")?.parse().map_err(|_| malformed("org unit code"))?,
+        },
+        revision: Revision::new(row.try_get("revision")?).map_err(|_| malformed("revision"))?,
+        content: if row.try_get("withdrawn")? { Content::Withdrawn } else { Content::Values(cells.into()) },
+    };
+    let provenance = Provenance {
+        origin: Origin {
+            sequence: unsigned(row.try_get("log_sequence")?, "log sequence")?,
+            index: u32::try_from(row.try_get::<i32, _>("log_index")?).map_err(|_| malformed("log index"))?,
+        },
+        received_at: Timestamp::from(row.try_get::<OffsetDateTime, _>("received_at")?),
+        principal: row.try_get::<&str, _>("principal")?.into(),
+        catalogue: CatalogueVersion::new(row.try_get("catalogue_version")?),
+        position: Position(unsigned(row.try_get("position")?, "position")?),
+    };
+    let digest = row.try_get::<&[u8], _>("digest")?.try_into().map(ContentDigest).map_err(|_| malformed("digest"))?;
+    // Warnings stay in the ledger, with the submission they were given to.
+    Ok(Accepted { provenance, report, digest, warnings: Violations::default() })
+}
+
+/// Writes the fourteen columns that `report` and `report_history` share.
+fn write(row: &mut CopyRow<'_>, accepted: &Accepted) {
+    let Accepted { provenance, report, digest, warnings: _ } = accepted;
+    let Provenance { origin, received_at, principal, catalogue, position } = provenance;
+    let Report { submission_id, key: Key { data_set, period, org_unit }, revision, content } = report;
+    row.text(data_set.as_str());
+    row.text(&period.to_string());
+    row.text(org_unit.as_str());
+    row.int8(revision.get());
+    row.uuid(submission_id.0);
+    row.bytea(&digest.0);
+    row.bool(matches!(content, Content::Withdrawn));
+    row.int8_array(content.values().map_or(&[][..], |values| values.as_slice()).iter().copied());
+    row.text(catalogue.as_str());
+    row.text(principal);
+    row.timestamptz(*received_at);
+    row.int8(signed(origin.sequence));
+    row.int4(i32::try_from(origin.index).unwrap_or(i32::MAX));
+    row.int8(signed(position.0));
+}
+
+/// Adds reports for keys that have none.
+pub(crate) async fn insert(connection: &mut PgConnection, reports: &[Accepted]) -> Result<(), StoreError> {
+    let mut rows = CopyRows::new(15);
+    for accepted in reports {
+        let mut row = rows.row();
+        write(&mut row, accepted);
+        row.int8(1);
+    }
+    let statement = "COPY report (data_set, period, org_unit, revision, submission_id, digest, withdrawn, cells, catalogue_version,
+        principal, received_at, log_sequence, log_index, position, version) FROM STDIN (FORMAT binary)";
+    rows.send(connection, statement).await
+}
+
+/// Puts reports in the place of those that count for their keys.
+pub(crate) async fn replace(connection: &mut PgConnection, reports: &[Accepted]) -> Result<(), StoreError> {
+    macro_rules! column {
+        ($accepted:ident => $value:expr) => {
+            reports.iter().map(|$accepted| $value).collect::<Vec<_>>()
+        };
+    }
+    sqlx::query(
+        "UPDATE report SET revision = new.revision, submission_id = new.submission_id, digest = new.digest, withdrawn = new.withdrawn,
+             cells = new.cells::bigint[], catalogue_version = new.catalogue_version, principal = new.principal,
+             received_at = new.received_at, log_sequence = new.log_sequence, log_index = new.log_index, position = new.position,
+             version = report.version + 1
+         FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::uuid[], $6::bytea[], $7::boolean[], $8::text[], $9::text[],
+                 $10::text[], $11::timestamptz[], $12::bigint[], $13::int[], $14::bigint[])
+             AS new (data_set, period, org_unit, revision, submission_id, digest, withdrawn, cells, catalogue_version,
+                 principal, received_at, log_sequence, log_index, position)
+         WHERE report.data_set = new.data_set AND report.period = new.period AND report.org_unit = new.org_unit",
+    )
+    .bind(column!(a => a.report.key.data_set.as_str()))
+    .bind(column!(a => a.report.key.period.to_string()))
+    .bind(column!(a => a.report.key.org_unit.as_str()))
+    .bind(column!(a => a.report.revision.get()))
+    .bind(column!(a => a.report.submission_id.0))
+    .bind(column!(a => a.digest.0.to_vec()))
+    .bind(column!(a => matches!(a.report.content, Content::Withdrawn)))
+    .bind(column!(a => array_text(a.report.content.values().map_or(&[][..], |values| values.as_slice()).iter().copied())))
+    .bind(column!(a => a.provenance.catalogue.as_str()))
+    .bind(column!(a => &*a.provenance.principal))
+    .bind(column!(a => OffsetDateTime::from(a.provenance.received_at)))
+    .bind(column!(a => signed(a.provenance.origin.sequence)))
+    .bind(column!(a => i32::try_from(a.provenance.origin.index).unwrap_or(i32::MAX)))
+    .bind(column!(a => signed(a.provenance.position.0)))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Keeps revisions that count no longer.
+pub(crate) async fn keep(connection: &mut PgConnection, superseded: &[Superseded]) -> Result<(), StoreError> {
+    let mut rows = CopyRows::new(16);
+    for Superseded { accepted, since } in superseded {
+        let mut row = rows.row();
+        write(&mut row, accepted);
+        row.int8(0); // the version numbers what counts; this does not
+        row.int8(signed(since.0));
+    }
+    let statement = "COPY report_history (data_set, period, org_unit, revision, submission_id, digest, withdrawn, cells,
+        catalogue_version, principal, received_at, log_sequence, log_index, position, version, since) FROM STDIN (FORMAT binary)";
+    rows.send(connection, statement).await
+}

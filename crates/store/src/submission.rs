@@ -1,0 +1,180 @@
+//! The table `submission`: the ledger of fates.
+
+use domain::{
+    ContentDigest, Revision, SubmissionId, Timestamp, Violations,
+    settle::{Claim, Fate, Known, Origin, Settled},
+};
+use sqlx::{PgConnection, Row as _};
+use time::OffsetDateTime;
+
+use crate::{Store, StoreError, copy::CopyRows, signed, unsigned, violations};
+
+/// What the ledger has of some submissions, and which places of the log are settled.
+pub(crate) async fn known(
+    connection: &mut PgConnection,
+    ids: &[SubmissionId],
+    nameless: &[Origin],
+) -> Result<(Vec<Known>, Vec<Origin>), StoreError> {
+    let ids: Vec<uuid::Uuid> = ids.iter().map(|id| id.0).collect();
+    let rows = sqlx::query("SELECT submission_id, digest, fate, log_sequence, log_index FROM submission WHERE submission_id = ANY($1)")
+        .bind(ids)
+        .fetch_all(&mut *connection)
+        .await?;
+    let (mut known, mut settled) = (Vec::new(), Vec::with_capacity(rows.len()));
+    for row in rows {
+        settled.push(origin(row.try_get("log_sequence")?, row.try_get("log_index")?)?);
+        if row.try_get::<&str, _>("fate")? != Fate::Rejected.code() {
+            let digest = row.try_get::<&[u8], _>("digest")?.try_into().map(ContentDigest).map_err(|_| StoreError::Malformed("digest"))?;
+            known.push(Known { submission_id: SubmissionId(row.try_get("submission_id")?), digest });
+        }
+    }
+    // Reports whose submission id could not be read are found by their place alone; there are hardly ever any.
+    if !nameless.is_empty() {
+        let sequences: Vec<i64> = nameless.iter().map(|origin| signed(origin.sequence)).collect();
+        let rows = sqlx::query("SELECT log_sequence, log_index FROM submission WHERE log_sequence = ANY($1) AND submission_id IS NULL")
+            .bind(sequences)
+            .fetch_all(connection)
+            .await?;
+        for row in rows {
+            settled.push(origin(row.try_get("log_sequence")?, row.try_get("log_index")?)?);
+        }
+    }
+    Ok((known, settled))
+}
+
+fn origin(sequence: i64, index: i32) -> Result<Origin, StoreError> {
+    let index = u32::try_from(index).map_err(|_| StoreError::Malformed("log index"))?;
+    Ok(Origin { sequence: unsigned(sequence, "log sequence")?, index })
+}
+
+pub(crate) async fn insert(connection: &mut PgConnection, ledger: &[Settled]) -> Result<(), StoreError> {
+    let mut rows = CopyRows::new(14);
+    for Settled { provenance, claim, digest, fate, violations } in ledger {
+        let Claim { submission_id, data_set, period, org_unit, revision } = claim;
+        let mut row = rows.row();
+        row.int8(signed(provenance.origin.sequence));
+        row.int4(i32::try_from(provenance.origin.index).unwrap_or(i32::MAX));
+        match submission_id {
+            None => row.null(),
+            Some(id) => row.uuid(id.0),
+        }
+        row.text(data_set);
+        row.text(period);
+        row.text(org_unit);
+        row.int8(*revision);
+        row.text(fate.code());
+        row.bytea(&digest.0);
+        row.text(&provenance.principal);
+        row.timestamptz(provenance.received_at);
+        row.int8(signed(provenance.position.0));
+        match violations::to_json(violations) {
+            None => row.null(),
+            Some(json) => row.jsonb(&json),
+        }
+        row.int4(i32::try_from(violations.omitted()).unwrap_or(i32::MAX));
+    }
+    let statement = "COPY submission (log_sequence, log_index, submission_id, data_set, period, org_unit, revision, fate, digest,
+        principal, received_at, position, violations, violations_omitted) FROM STDIN (FORMAT binary)";
+    rows.send(connection, statement).await
+}
+
+/// A submission and its fate.
+#[derive(Clone, Debug)]
+pub struct Submission {
+    /// What it was about.
+    pub claim: Claim,
+    /// What became of it.
+    pub fate: Fate,
+    /// Why it was rejected, or what is odd about it.
+    pub violations: Violations,
+    /// When the collector took it.
+    pub received_at: Timestamp,
+    /// Where it stands in the log of submitted reports.
+    pub origin: Origin,
+    /// How many more times it came in.
+    pub repeated: i64,
+    /// The revision that counts for its key at present.
+    pub current_revision: Option<Revision>,
+    /// Whether that is this submission's.
+    pub counts: bool,
+}
+
+/// How many acknowledged reports have each fate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FateCounts {
+    /// Counted.
+    pub accepted: i64,
+    /// Refused with reasons.
+    pub rejected: i64,
+    /// Said again.
+    pub duplicate: i64,
+    /// Came after a higher revision.
+    pub superseded: i64,
+}
+
+impl FateCounts {
+    /// All of them.
+    #[must_use]
+    pub fn settled(&self) -> i64 {
+        self.accepted + self.rejected + self.duplicate + self.superseded
+    }
+}
+
+impl Store {
+    /// What became of a submission; none while it is on its way. Where it came in several times, the last entry that
+    /// is no mere repetition speaks for it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn submission(&self, id: SubmissionId) -> Result<Option<Submission>, StoreError> {
+        let row = sqlx::query(
+            "SELECT submission.*, count(*) OVER () - 1 AS repeated, report.revision AS current_revision,
+                 report.submission_id = submission.submission_id AS counts
+             FROM submission LEFT JOIN report USING (data_set, period, org_unit)
+             WHERE submission.submission_id = $1
+             ORDER BY fate = 'DUPLICATE', log_sequence DESC, log_index DESC LIMIT 1",
+        )
+        .bind(id.0)
+        .fetch_optional(&self.pool)
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        let fate = Fate::from_code(row.try_get("fate")?).ok_or(StoreError::Malformed("fate"))?;
+        let current_revision = row.try_get::<Option<i64>, _>("current_revision")?.map(Revision::new).transpose();
+        Ok(Some(Submission {
+            claim: Claim {
+                submission_id: Some(id),
+                data_set: row.try_get("data_set")?,
+                period: row.try_get("period")?,
+                org_unit: row.try_get("org_unit")?,
+                revision: row.try_get("revision")?,
+            },
+            fate,
+            violations: violations::from_json(row.try_get("violations")?, row.try_get("violations_omitted")?)?,
+            received_at: Timestamp::from(row.try_get::<OffsetDateTime, _>("received_at")?),
+            origin: origin(row.try_get("log_sequence")?, row.try_get("log_index")?)?,
+            repeated: row.try_get("repeated")?,
+            current_revision: current_revision.map_err(|_| StoreError::Malformed("revision"))?,
+            counts: fate == Fate::Accepted && row.try_get::<Option<bool>, _>("counts")?.unwrap_or(false),
+        }))
+    }
+
+    /// How many acknowledged reports have each fate.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn fate_counts(&self) -> Result<FateCounts, StoreError> {
+        let rows = sqlx::query("SELECT fate, count(*) AS count FROM submission GROUP BY fate").fetch_all(&self.pool).await?;
+        let mut counts = FateCounts::default();
+        for row in rows {
+            let fate = Fate::from_code(row.try_get("fate")?).ok_or(StoreError::Malformed("fate"))?;
+            let count = match fate {
+                Fate::Accepted => &mut counts.accepted,
+                Fate::Rejected => &mut counts.rejected,
+                Fate::Duplicate => &mut counts.duplicate,
+                Fate::Superseded => &mut counts.superseded,
+            };
+            *count = row.try_get("count")?;
+        }
+        Ok(counts)
+    }
+}

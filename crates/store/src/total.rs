@@ -1,0 +1,197 @@
+//! The table `total`.
+
+use domain::{
+    DataSetCode, LevelCode, OrgUnitCode, Period, Timestamp, Values,
+    fold::Tally,
+    settle::Position,
+};
+use sqlx::{PgConnection, Row as _, postgres::PgRow};
+use time::OffsetDateTime;
+
+use crate::{
+    Store, StoreError,
+    copy::{CopyRows, array_text},
+    signed, unsigned,
+};
+
+/// A total as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredTotal {
+    /// The form.
+    pub data_set: DataSetCode,
+    /// The span.
+    pub period: Period,
+    /// The unit.
+    pub org_unit: OrgUnitCode,
+    /// The level whose reports are added.
+    pub level: LevelCode,
+    /// The sums and counts.
+    pub tally: Tally,
+    /// When it last changed, in versions of the unit's totals.
+    pub version: i64,
+}
+
+/// A total to write.
+#[derive(Clone, Debug)]
+pub struct TotalWrite {
+    /// The total, with its new tally and version.
+    pub total: StoredTotal,
+    /// Whether there is no row yet.
+    pub is_new: bool,
+}
+
+/// Reads the totals of some units.
+pub(crate) async fn read(connection: &mut PgConnection, units: &[(DataSetCode, Period, OrgUnitCode)]) -> Result<Vec<StoredTotal>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT total.* FROM unnest($1::text[], $2::text[], $3::text[]) AS wanted (data_set, period, org_unit)
+         JOIN total USING (data_set, period, org_unit)",
+    )
+    .bind(units.iter().map(|(data_set, _, _)| data_set.as_str()).collect::<Vec<_>>())
+    .bind(units.iter().map(|(_, period, _)| period.to_string()).collect::<Vec<_>>())
+    .bind(units.iter().map(|(_, _, org_unit)| org_unit.as_str()).collect::<Vec<_>>())
+    .fetch_all(connection)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let text = |column| row.try_get::<&str, _>(column);
+            Ok(StoredTotal {
+                data_set: text("data_set")?.parse().map_err(|_| StoreError::Malformed("data set code"))?,
+                period: text("period")?.parse().map_err(|_| StoreError::Malformed("period"))?,
+                org_unit: text("org_unit")?.parse().map_err(|_| StoreError::Malformed("org unit code"))?,
+                level: read_level(text("level")?)?,
+                tally: read_tally(row)?,
+                version: row.try_get("version")?,
+            })
+        })
+        .collect()
+}
+
+fn read_level(text: &str) -> Result<LevelCode, StoreError> {
+    text.parse().map_err(|_| StoreError::Malformed("level code"))
+}
+
+fn read_tally(row: &PgRow) -> Result<Tally, StoreError> {
+    Ok(Tally { reported: row.try_get("reported")?, sums: row.try_get("sums")?, contributing: row.try_get("contributing")? })
+}
+
+pub(crate) async fn write(connection: &mut PgConnection, writes: &[TotalWrite], position: Position, changed_at: Timestamp) -> Result<(), StoreError> {
+    let (new, changed): (Vec<&TotalWrite>, Vec<&TotalWrite>) = writes.iter().partition(|write| write.is_new);
+    if !new.is_empty() {
+        let mut rows = CopyRows::new(10);
+        for TotalWrite { total, is_new: _ } in new {
+            let StoredTotal { data_set, period, org_unit, level, tally, version } = total;
+            let mut row = rows.row();
+            row.text(data_set.as_str());
+            row.text(&period.to_string());
+            row.text(org_unit.as_str());
+            row.text(level.as_str());
+            row.int8(tally.reported);
+            row.int8_array(tally.sums.iter().copied().map(Some));
+            row.int8_array(tally.contributing.iter().copied().map(Some));
+            row.int8(*version);
+            row.int8(signed(position.0));
+            row.timestamptz(changed_at);
+        }
+        let statement = "COPY total (data_set, period, org_unit, level, reported, sums, contributing, version, position, changed_at)
+            FROM STDIN (FORMAT binary)";
+        rows.send(&mut *connection, statement).await?;
+    }
+    if !changed.is_empty() {
+        macro_rules! column {
+            ($total:ident => $value:expr) => {
+                changed.iter().map(|TotalWrite { total: $total, .. }| $value).collect::<Vec<_>>()
+            };
+        }
+        sqlx::query(
+            "UPDATE total SET reported = new.reported, sums = new.sums::bigint[], contributing = new.contributing::bigint[],
+                 version = new.version, position = $9, changed_at = $10
+             FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::bigint[])
+                 AS new (data_set, period, org_unit, level, reported, sums, contributing, version)
+             WHERE total.data_set = new.data_set AND total.period = new.period AND total.org_unit = new.org_unit AND total.level = new.level",
+        )
+        .bind(column!(total => total.data_set.as_str()))
+        .bind(column!(total => total.period.to_string()))
+        .bind(column!(total => total.org_unit.as_str()))
+        .bind(column!(total => total.level.as_str()))
+        .bind(column!(total => total.tally.reported))
+        .bind(column!(total => array_text(total.tally.sums.iter().copied().map(Some))))
+        .bind(column!(total => array_text(total.tally.contributing.iter().copied().map(Some))))
+        .bind(column!(total => total.version))
+        .bind(signed(position.0))
+        .bind(OffsetDateTime::from(changed_at))
+        .execute(connection)
+        .await?;
+    }
+    Ok(())
+}
+
+/// What is stored about one unit's totals.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UnitTotals {
+    /// By reporting level, for a unit with units below it.
+    pub levels: Vec<(LevelCode, Tally)>,
+    /// The unit's own report, unless there is none or it is withdrawn.
+    pub own_report: Option<Values>,
+    /// How often the totals changed.
+    pub version: i64,
+    /// How often the own report changed.
+    pub own_version: i64,
+    /// When the totals last changed.
+    pub changed_at: Option<Timestamp>,
+    /// When the own report came in.
+    pub own_received_at: Option<Timestamp>,
+}
+
+impl Store {
+    /// The totals of some units, in the order asked for, and the position up to which the partition they are in is counted.
+    /// All of one snapshot.
+    ///
+    /// # Errors
+    /// When the database fails or the partition was not provisioned.
+    pub async fn totals(
+        &self,
+        partition: u16,
+        data_set: &DataSetCode,
+        period: Period,
+        org_units: &[&str],
+    ) -> Result<(Vec<UnitTotals>, Position), StoreError> {
+        let rows = sqlx::query(
+            "SELECT wanted.place, progress.position AS up_to, total.level, total.reported, total.sums, total.contributing,
+                 total.version, total.changed_at, report.withdrawn, report.cells, report.version AS own_version, report.received_at
+             FROM partition_progress AS progress
+             CROSS JOIN unnest($4::text[]) WITH ORDINALITY AS wanted (org_unit, place)
+             LEFT JOIN total ON total.data_set = $2 AND total.period = $3 AND total.org_unit = wanted.org_unit
+             LEFT JOIN report ON report.data_set = $2 AND report.period = $3 AND report.org_unit = wanted.org_unit
+             WHERE progress.partition = $1",
+        )
+        .bind(i32::from(partition))
+        .bind(data_set.as_str())
+        .bind(period.to_string())
+        .bind(org_units)
+        .fetch_all(&self.pool)
+        .await?;
+
+        let mut units = vec![UnitTotals::default(); org_units.len()];
+        let mut up_to = None;
+        for row in &rows {
+            up_to = Some(Position(unsigned(row.try_get("up_to")?, "position")?));
+            let place = usize::try_from(row.try_get::<i64, _>("place")? - 1).map_err(|_| StoreError::Malformed("place"))?;
+            let unit = &mut units[place];
+            if let Some(level) = row.try_get::<Option<&str>, _>("level")? {
+                unit.levels.push((read_level(level)?, read_tally(row)?));
+                unit.version = unit.version.max(row.try_get("version")?);
+                unit.changed_at = unit.changed_at.max(Some(Timestamp::from(row.try_get::<OffsetDateTime, _>("changed_at")?)));
+            }
+            if let Some(withdrawn) = row.try_get::<Option<bool>, _>("withdrawn")? {
+                unit.own_version = row.try_get("own_version")?;
+                unit.own_received_at = Some(Timestamp::from(row.try_get::<OffsetDateTime, _>("received_at")?));
+                unit.own_report = (!withdrawn).then(|| row.try_get::<Vec<Option<i64>>, _>("cells").map(Values::from)).transpose()?;
+            }
+        }
+        match up_to {
+            Some(up_to) => Ok((units, up_to)),
+            None if org_units.is_empty() => Ok((units, self.progress(partition).await?)),
+            None => Err(StoreError::Malformed("partition: run `tonghop provision`")),
+        }
+    }
+}

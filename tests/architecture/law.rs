@@ -1,0 +1,133 @@
+//! The law: who may use whom, and what each must never do.
+
+/// Ours, and what of ours each may declare, whether as a normal, a build or a dev-dependency.
+pub(crate) const MAY_USE: &[(&str, &[&str])] = &[
+    ("domain", &[]),
+    ("catalogue", &["domain"]),
+    ("proto", &["domain"]),
+    ("messaging", &["domain", "proto"]),
+    ("store", &["domain"]),
+    ("runtime", &[]),
+    ("collector", &["domain", "catalogue", "proto", "messaging", "runtime"]),
+    ("validator", &["domain", "catalogue", "proto", "messaging", "store", "runtime"]),
+    ("aggregator", &["domain", "catalogue", "messaging", "store", "runtime"]),
+    ("query", &["domain", "catalogue", "proto", "messaging", "store", "runtime"]),
+    ("cli", EVERYTHING),
+    ("local", EVERYTHING),
+    ("tests", EVERYTHING),
+];
+
+const EVERYTHING: &[&str] = &[
+    "domain",
+    "catalogue",
+    "proto",
+    "messaging",
+    "store",
+    "runtime",
+    "collector",
+    "validator",
+    "aggregator",
+    "query",
+    "cli",
+    "local",
+];
+
+/// Others' crates that only some of ours may declare: the doors to NATS, PostgreSQL and the wire.
+pub(crate) const DOORS: &[(&str, &[&str])] = &[
+    ("async-nats", &["messaging"]),
+    ("sqlx", &["store"]),
+    ("prost", &["proto", "messaging"]),
+    ("prost-types", &["proto"]),
+    ("tonic-prost", &["proto"]),
+    ("tonic-prost-build", &["proto"]),
+    ("protox", &["proto"]),
+    ("tonic", &["proto", "collector", "query", "cli", "local", "tests"]),
+];
+
+/// What must not even come in through somebody else's normal or build dependencies.
+pub(crate) const MUST_NOT_REACH: &[(&str, &[&str])] = &[
+    (
+        "domain",
+        &["tokio", "serde", "serde_core", "prost", "sqlx", "async-nats", "tonic", "tracing", "futures-core", "log"],
+    ),
+    ("catalogue", &["tokio", "prost", "sqlx", "async-nats", "tonic"]),
+    ("proto", &["sqlx", "async-nats"]),
+    ("messaging", &["sqlx"]),
+    ("store", &["async-nats", "prost", "tonic"]),
+    ("runtime", &["prost", "sqlx", "async-nats", "tonic"]),
+];
+
+/// What Cargo cannot see: code below these paths, comments and generated files apart, contains none of these.
+pub(crate) const MUST_NOT_SAY: &[(&str, &[&str])] = &[
+    (
+        "crates/domain/src/",
+        &[
+            // It does not know the time. A version 7 UUID made from nothing reads the clock as well.
+            "SystemTime",
+            "Instant::now",
+            "now_utc",
+            "now_local",
+            "now_v7",
+            // It does no I/O.
+            "std::fs",
+            "fs::",
+            "std::net",
+            "net::",
+            // It cannot wait.
+            "std::thread",
+            "thread::",
+            "async ",
+        ],
+    ),
+    ("crates/catalogue/src/", &["spawn(", "connect("]),
+    ("crates/proto/src/", &["spawn(", "connect("]),
+];
+
+/// Crates whose public items must not mention the crate they hide.
+pub(crate) const MUST_NOT_HAND_OUT: &[(&str, &str)] =
+    &[("crates/messaging/src/", "async_nats"), ("crates/store/src/", "sqlx")];
+
+/// Licences that let anyone use, change and pass on the whole; one of these must be enough for every dependency. None
+/// needs a copyleft licence, not even MPL-2.0.
+pub(crate) const LICENCES: &[&str] = &[
+    "0BSD",
+    "Apache-2.0",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "BSL-1.0",
+    "CC0-1.0",
+    "CDLA-Permissive-2.0",
+    "ISC",
+    "MIT",
+    "Unicode-3.0",
+    "Unlicense",
+    "Zlib",
+];
+
+/// What the repository may hold at its top.
+pub(crate) const TOP_LEVEL: &[&str] = &[
+    ".cargo",
+    ".ci",
+    ".config",
+    ".dockerignore",
+    ".github",
+    ".gitignore",
+    "Cargo.lock",
+    "Cargo.toml",
+    "LICENSE",
+    "README.md",
+    "README.vi.md",
+    "clippy.toml",
+    "crates",
+    "deploy",
+    "docker-compose.yml",
+    "proto",
+    "rustfmt.toml",
+    "tests",
+];
+
+/// Places of one machine. In two halves, so that this file does not name them itself.
+pub(crate) const NOT_OURS_TO_NAME: &[&str] = &[concat!("../", "shared"), concat!("/", "work/")];
+
+/// Where they may be named: what runs on that machine alone.
+pub(crate) const MAY_NAME_THEM: &[&str] = &[".ci/", "tests/compose"];
