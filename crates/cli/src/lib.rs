@@ -1,1 +1,3 @@
-//! See the crate's README.
+#![doc = include_str!("../README.md")]
+
+pub mod provision;

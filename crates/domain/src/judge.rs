@@ -62,7 +62,10 @@ pub fn read<'c>(catalogue: &'c Catalogue, draft: &Draft<'_>) -> Result<(Report, 
     let (Some(data_set), Some(period)) = (data_set, period) else { return Err(violations) };
 
     let vintage = catalogue.vintage(data_set, period);
-    let unit = find_unit(catalogue, data_set, vintage, draft, &mut violations);
+    let unit = find_unit(vintage, draft.org_unit, period, &mut violations);
+    if let Some(unit) = unit {
+        refuse_other_levels(catalogue, data_set, vintage, unit, &mut violations);
+    }
     let content = read_content(catalogue, data_set, vintage, unit, draft, &mut violations);
     match (submission_id, revision, unit) {
         (Some(submission_id), Some(revision), Some(unit)) if violations.is_empty() => {
@@ -74,7 +77,16 @@ pub fn read<'c>(catalogue: &'c Catalogue, draft: &Draft<'_>) -> Result<(Report, 
     }
 }
 
-fn read_submission_id(text: &str, violations: &mut Violations) -> Option<SubmissionId> {
+/// What is wrong with a request that holds no report.
+#[must_use]
+pub fn no_report() -> Violations {
+    let mut violations = Violations::default();
+    violations.error(Reason::ReportMissing, "", "Yêu cầu không có báo cáo.", "there is no report in the request");
+    violations
+}
+
+/// Reads a submission id; what is wrong is told of the field `submission_id`.
+pub fn read_submission_id(text: &str, violations: &mut Violations) -> Option<SubmissionId> {
     let id = uuid::Uuid::try_parse(text).ok().filter(|id| !id.is_nil());
     if id.is_none() {
         violations.error(
@@ -100,7 +112,8 @@ fn read_revision(number: i64, violations: &mut Violations) -> Option<Revision> {
     revision
 }
 
-fn find_data_set<'c>(catalogue: &'c Catalogue, code: &str, violations: &mut Violations) -> Option<&'c DataSet> {
+/// Finds the data set with a code; that there is none is told of the field `data_set`.
+pub fn find_data_set<'c>(catalogue: &'c Catalogue, code: &str, violations: &mut Violations) -> Option<&'c DataSet> {
     let found = catalogue.find_data_set(code);
     if found.is_none() {
         let known =
@@ -115,7 +128,8 @@ fn find_data_set<'c>(catalogue: &'c Catalogue, code: &str, violations: &mut Viol
     found
 }
 
-fn read_period(data_set: &DataSet, text: &str, violations: &mut Violations) -> Option<Period> {
+/// Reads a period for which a data set is reported; what is wrong is told of the field `period`.
+pub fn read_period(data_set: &DataSet, text: &str, violations: &mut Violations) -> Option<Period> {
     let (kind, example) = (data_set.period_type(), data_set.period_type().example());
     match text.parse::<Period>() {
         Ok(period) if period.kind() == kind => Some(period),
@@ -156,41 +170,45 @@ fn read_period(data_set: &DataSet, text: &str, violations: &mut Violations) -> O
     }
 }
 
-fn find_unit(
-    catalogue: &Catalogue,
-    data_set: &DataSet,
-    vintage: &Vintage,
-    draft: &Draft<'_>,
-    violations: &mut Violations,
-) -> Option<UnitIx> {
-    let (code, period) = (shown(draft.org_unit), draft.period);
-    let Some(unit) = vintage.find(draft.org_unit) else {
+/// Finds the unit with a code in the tree of a period; that there is none is told of the field `org_unit`.
+pub fn find_unit(vintage: &Vintage, code: &str, period: Period, violations: &mut Violations) -> Option<UnitIx> {
+    let found = vintage.find(code);
+    if found.is_none() {
+        let code = shown(code);
         violations.error(
             Reason::OrgUnitUnknown,
             "org_unit",
             format!("Không có đơn vị mã “{code}” vào ngày cuối kỳ {period}."),
             format!("no org unit has the code `{code}` on the last day of {period}"),
         );
-        return None;
-    };
-    if !catalogue.reports(data_set, vintage, unit) {
-        let name = |level| catalogue.level(level);
-        let levels_vi =
-            data_set.levels().iter().map(|level| name(level).name_vi.as_str()).collect::<Vec<_>>().join(", ");
-        let levels_en = data_set.levels().iter().map(|level| name(level).code.as_str()).collect::<Vec<_>>().join(", ");
-        let own = name(vintage.unit(unit).level);
-        violations.error(
-            Reason::LevelNotReporting,
-            "org_unit",
-            format!(
-                "Biểu mẫu “{}” do cấp {levels_vi} báo cáo; “{code}” là đơn vị cấp {}.",
-                data_set.name_vi(),
-                own.name_vi
-            ),
-            format!("`{}` is reported by {levels_en}; `{code}` is a {}", data_set.code(), own.code),
-        );
     }
-    Some(unit)
+    found
+}
+
+fn refuse_other_levels(
+    catalogue: &Catalogue,
+    data_set: &DataSet,
+    vintage: &Vintage,
+    unit: UnitIx,
+    violations: &mut Violations,
+) {
+    if catalogue.reports(data_set, vintage, unit) {
+        return;
+    }
+    let name = |level| catalogue.level(level);
+    let levels_vi = data_set.levels().iter().map(|level| name(level).name_vi.as_str()).collect::<Vec<_>>().join(", ");
+    let levels_en = data_set.levels().iter().map(|level| name(level).code.as_str()).collect::<Vec<_>>().join(", ");
+    let (code, own) = (&vintage.unit(unit).code, name(vintage.unit(unit).level));
+    violations.error(
+        Reason::LevelNotReporting,
+        "org_unit",
+        format!(
+            "Biểu mẫu “{}” do cấp {levels_vi} báo cáo; “{code}” là đơn vị cấp {}.",
+            data_set.name_vi(),
+            own.name_vi
+        ),
+        format!("`{}` is reported by {levels_en}; `{code}` is a {}", data_set.code(), own.code),
+    );
 }
 
 fn read_content(

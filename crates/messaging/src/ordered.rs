@@ -119,6 +119,7 @@ async fn open(connection: &Connection, stream: &'static str, filter: &str, after
     let messages = consumer
         .stream()
         .max_messages_per_batch(512)
+        .max_bytes_per_batch(4 << 20)
         .expires(Duration::from_secs(10))
         .heartbeat(Duration::from_secs(1))
         .messages()

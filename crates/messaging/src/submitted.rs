@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::{self, consumer::pull};
 use bytes::Bytes;
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
 use prost::Message as _;
 use proto::pb::event::v1::SubmittedBatch;
 
@@ -68,6 +68,7 @@ impl SubmittedBatches {
         let messages = consumer
             .stream()
             .max_messages_per_batch(at_once)
+            .max_bytes_per_batch(8 << 20)
             .expires(Duration::from_secs(10))
             .heartbeat(Duration::from_secs(2))
             .messages()
@@ -76,18 +77,25 @@ impl SubmittedBatches {
         Ok(Self { messages })
     }
 
-    /// The next batch. May be dropped while it waits.
+    /// The next batch; waits for as long as there is none. May be dropped while it waits.
     ///
     /// # Errors
     /// When the delivery broke off; join again.
     pub async fn next(&mut self) -> Result<Submitted, ReadError> {
-        let message = match self.messages.next().await {
-            None => return Err(ReadError::ended(subjects::REPORTS)),
-            Some(Err(error)) => return Err(ReadError::new(subjects::REPORTS, &error)),
-            Some(Ok(message)) => message,
-        };
-        let sequence = message.info().map_err(|error| ReadError::new(subjects::REPORTS, &error))?.stream_sequence;
-        let batch = SubmittedBatch::decode(message.payload.as_ref());
-        Ok(Submitted { sequence, subject: message.subject.to_string(), batch, message })
+        match self.messages.next().await {
+            None => Err(ReadError::ended(subjects::REPORTS)),
+            Some(message) => read(message.map_err(|error| ReadError::new(subjects::REPORTS, &error))?),
+        }
     }
+
+    /// The next batch if it is here already.
+    pub fn next_if_ready(&mut self) -> Option<Result<Submitted, ReadError>> {
+        self.next().now_or_never()
+    }
+}
+
+fn read(message: jetstream::Message) -> Result<Submitted, ReadError> {
+    let sequence = message.info().map_err(|error| ReadError::new(subjects::REPORTS, &error))?.stream_sequence;
+    let batch = SubmittedBatch::decode(message.payload.as_ref());
+    Ok(Submitted { sequence, subject: message.subject.to_string(), batch, message })
 }

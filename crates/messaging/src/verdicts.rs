@@ -11,16 +11,16 @@ use crate::{
     subjects,
 };
 
-/// The message with the reports of one submitted batch that may count.
+/// A message with reports of one submitted batch that may count; `part` numbers the messages of that batch and kind.
 #[must_use]
-pub fn accepted_message(partition: Partition, batch: &JudgedBatch) -> Outgoing {
-    outgoing(subjects::accepted(partition), "a", batch.log_sequence, partition, batch)
+pub fn accepted_message(partition: Partition, part: usize, batch: &JudgedBatch) -> Outgoing {
+    outgoing(subjects::accepted(partition), &format!("a{part}"), batch.log_sequence, partition, batch)
 }
 
-/// The message with the reports of one submitted batch that may not.
+/// A message with reports of one submitted batch that may not count; `part` numbers the messages of that batch and kind.
 #[must_use]
-pub fn rejected_message(partition: Partition, batch: &JudgedBatch) -> Outgoing {
-    outgoing(subjects::rejected(partition), "r", batch.log_sequence, partition, batch)
+pub fn rejected_message(partition: Partition, part: usize, batch: &JudgedBatch) -> Outgoing {
+    outgoing(subjects::rejected(partition), &format!("r{part}"), batch.log_sequence, partition, batch)
 }
 
 /// The message with bytes that are no batch.

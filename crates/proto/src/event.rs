@@ -6,6 +6,8 @@ use domain::{
     settle::{Accepted, Claim, Judged, Origin, Position, Provenance, Rejected},
 };
 
+use prost::Message as _;
+
 use crate::{
     pb::event::v1 as pb,
     report::{read_violations, violations},
@@ -15,6 +17,21 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the field `{0}` of a verdict is malformed")]
 pub struct MalformedVerdict(&'static str);
+
+/// One report's part of a [`pb::SubmittedBatch`]: such parts, one after the other, are the message of all of them.
+#[must_use]
+pub fn encode_submitted(report: &pb::SubmittedReport) -> Vec<u8> {
+    const REPORTS: u32 = 1; // the field's number in SubmittedBatch
+    let mut part = Vec::with_capacity(report.encoded_len() + 8);
+    prost::encoding::message::encode(REPORTS, report, &mut part);
+    part
+}
+
+/// Tells the bytes of a submitted report from others, for one that cannot be read.
+#[must_use]
+pub fn digest_of(report: &crate::pb::report::v1::Report) -> ContentDigest {
+    ContentDigest::of_bytes(&report.encode_to_vec())
+}
 
 /// Packs a verdict that lets a report count. The batch says where it comes from and by which catalogue it was judged.
 #[must_use]
@@ -183,6 +200,14 @@ fn read_digest(bytes: &[u8]) -> Result<ContentDigest, MalformedVerdict> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parts_in_a_row_are_a_batch() {
+        let report = |principal: &str| pb::SubmittedReport { report: None, received_at_micros: 5, principal: principal.to_owned() };
+        let reports = vec![report("a"), report("b"), report("")];
+        let parts: Vec<u8> = reports.iter().flat_map(encode_submitted).collect();
+        assert_eq!(parts, pb::SubmittedBatch { reports }.encode_to_vec());
+    }
 
     #[test]
     fn values_survive_packing() {

@@ -3,6 +3,7 @@
 mod backoff;
 mod clock;
 pub mod config;
+pub mod grpc;
 mod process;
 mod shutdown;
 pub mod telemetry;

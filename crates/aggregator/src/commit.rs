@@ -1,0 +1,83 @@
+//! The transaction of a batch: read what is stored, fold, write.
+
+use domain::{
+    Timestamp,
+    settle::{Judged, Position},
+};
+use messaging::{Outgoing, Partition, totals};
+use store::{BeginError, StoreError, Write};
+
+use crate::{
+    Shared,
+    consume::Batch,
+    event::{self, EventError},
+    fold::{self, FoldError},
+};
+
+/// Why a batch was not committed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CommitError {
+    /// The partition stands elsewhere.
+    #[error("the partition stands at position {}", .0.0)]
+    Moved(Position),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The batch does not fit the catalogue or what is stored.
+    #[error(transparent)]
+    Fold(#[from] FoldError),
+    /// An event could not be written.
+    #[error(transparent)]
+    Event(#[from] EventError),
+}
+
+impl From<BeginError> for CommitError {
+    fn from(error: BeginError) -> Self {
+        match error {
+            BeginError::Moved { stands, expected: _ } => Self::Moved(stands),
+            BeginError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+/// Counts a batch, and gives the events to publish. They are in the outbox then.
+pub(crate) async fn commit(shared: &Shared, partition: Partition, batch: &Batch) -> Result<Vec<Outgoing>, CommitError> {
+    // Never closed: the permit is always to be had.
+    let _permit = shared.transactions.acquire().await;
+    let catalogue = &*shared.catalogue;
+    let mut transaction = shared.store.begin(partition.number(), batch.after).await?;
+
+    let keys: Vec<_> = batch.judged.iter().filter_map(key).collect();
+    let ids: Vec<_> = batch.judged.iter().filter_map(Judged::submission_id).collect();
+    let nameless: Vec<_> = batch.judged.iter().filter(|judged| judged.submission_id().is_none()).map(|judged| judged.provenance().origin).collect();
+    let standing = transaction.standing(&keys).await?;
+    let (known, settled) = transaction.known(&ids, &nameless).await?;
+    let changes = fold::settle(catalogue, standing, known, settled, &batch.judged)?;
+
+    let units = fold::units(&changes);
+    let stored = transaction.totals(&units).await?;
+    let moved = fold::add(catalogue, &changes, stored)?;
+    let now = Timestamp::from(shared.clock.now());
+    let events = event::events(catalogue, &moved, batch.up_to, now)?;
+    let packed = (!events.is_empty()).then(|| totals::pack(&events));
+    let writes: Vec<_> = moved.iter().flat_map(|unit| unit.writes.iter().cloned()).collect();
+
+    let write = Write {
+        changes: &changes,
+        totals: &writes,
+        events: packed.as_deref(),
+        quarantined: &batch.quarantined,
+        position: batch.up_to,
+        now,
+    };
+    transaction.commit(&write).await?;
+    tracing::debug!(%partition, reports = batch.judged.len(), totals = writes.len(), up_to = batch.up_to.0, "counted a batch");
+    Ok(events)
+}
+
+fn key(judged: &Judged) -> Option<domain::Key> {
+    match judged {
+        Judged::Accepted(accepted) => Some(accepted.report.key.clone()),
+        Judged::Rejected(_) => None,
+    }
+}

@@ -1,0 +1,61 @@
+//! The aggregator's configuration.
+
+use std::{path::PathBuf, time::Duration};
+
+use messaging::ConnectionConfig;
+use runtime::{ServiceConfig, telemetry::TelemetryConfig};
+use store::StoreConfig;
+
+/// Everything an aggregator is told.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The directory of the catalogue; the same for all services.
+    pub catalogue: PathBuf,
+    /// Where NATS is.
+    pub nats: ConnectionConfig,
+    /// Where PostgreSQL is.
+    pub store: StoreConfig,
+    /// What bounds it.
+    #[serde(default)]
+    pub limits: Limits,
+    /// What it logs.
+    #[serde(default)]
+    pub telemetry: TelemetryConfig,
+}
+
+impl ServiceConfig for Config {
+    fn telemetry(&self) -> &TelemetryConfig {
+        &self.telemetry
+    }
+}
+
+/// What bounds an aggregator.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Reports in one transaction. More means fewer rewrites of the same totals when behind, and more memory.
+    pub max_batch: usize,
+    /// Transactions at a time, over all partitions. More than the database has cores for only makes them wait for each other.
+    pub transactions: usize,
+    /// Batches whose events may wait to be published before counting waits for them.
+    pub unpublished_batches: usize,
+    /// How often the leases are checked and free ones taken.
+    #[serde(deserialize_with = "runtime::config::duration")]
+    pub lease_check: Duration,
+    /// How long committing and publishing may go on once shutdown is requested.
+    #[serde(deserialize_with = "runtime::config::duration")]
+    pub drain_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_batch: 5_000,
+            transactions: 4,
+            unpublished_batches: 4,
+            lease_check: Duration::from_secs(1),
+            drain_timeout: Duration::from_secs(20),
+        }
+    }
+}

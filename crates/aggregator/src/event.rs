@@ -1,0 +1,74 @@
+//! Events about totals that moved.
+
+use domain::{
+    Catalogue, LevelCode, Timestamp,
+    fold::Tally,
+    settle::Position,
+};
+use messaging::{
+    Outgoing, subjects,
+    totals::{CellTotal, LevelTotals, TotalsData, TotalsEvent},
+};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use crate::fold::MovedUnit;
+
+/// An event that has no JSON form. Does not happen; the types of `serde_json` and `time` allow for it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EventError {
+    #[error("an event has no JSON form")]
+    Json(#[from] serde_json::Error),
+    #[error("an event's time has no RFC 3339 form")]
+    Time(#[from] time::error::Format),
+}
+
+/// The events of a batch, one for each unit whose totals moved, at the position the batch reaches.
+pub(crate) fn events(catalogue: &Catalogue, moved: &[MovedUnit<'_>], position: Position, now: Timestamp) -> Result<Vec<Outgoing>, EventError> {
+    let time = OffsetDateTime::from(now).format(&Rfc3339)?;
+    moved.iter().map(|moved| Ok(event(catalogue, moved, position, &time).message()?)).collect()
+}
+
+fn event(catalogue: &Catalogue, moved: &MovedUnit<'_>, position: Position, time: &str) -> TotalsEvent {
+    let MovedUnit { data_set, period, vintage, unit, version, writes, unmoved } = moved;
+    let expected = catalogue.expected(data_set, vintage, *unit);
+    let totals = || writes.iter().map(|write| &write.total).chain(unmoved);
+    let tally_of = |level: &LevelCode| totals().find(|total| total.level == *level).map(|total| &total.tally);
+    // The levels that are expected to report, and any that did without being.
+    let levels = catalogue.levels().iter().enumerate().filter_map(|(place, level)| {
+        let expected = expected.iter().find(|(ix, _)| ix.get() == place).map(|(_, count)| *count);
+        let tally = tally_of(&level.code);
+        (expected.is_some() || tally.is_some()).then(|| LevelTotals {
+            level: level.code.to_string(),
+            reported: tally.map_or(0, |tally| tally.reported),
+            expected: expected.unwrap_or(0),
+            cells: tally.map(|tally| cells(moved, tally)).unwrap_or_default(),
+        })
+    });
+    let org_unit = vintage.unit(*unit);
+    let level = &catalogue.level(org_unit.level).code;
+    let data = TotalsData {
+        org_unit: org_unit.code.to_string(),
+        level: level.to_string(),
+        data_set: data_set.code().to_string(),
+        period: period.to_string(),
+        version: *version,
+        log_position: position.0,
+        catalogue_version: catalogue.version().to_string(),
+        levels: levels.collect(),
+    };
+    TotalsEvent::new(subjects::totals(level, &org_unit.code, data_set.code(), *period), time.to_owned(), data)
+}
+
+fn cells(moved: &MovedUnit<'_>, tally: &Tally) -> Vec<CellTotal> {
+    let cells = moved.data_set.cells().iter().zip(tally.sums.iter().zip(&tally.contributing));
+    let given = cells.filter(|(_, (_, contributing))| **contributing > 0);
+    given
+        .map(|(cell, (sum, contributing))| CellTotal {
+            data_element: cell.element.code.to_string(),
+            option: cell.option.as_ref().map(|option| option.code.to_string()),
+            sum: *sum,
+            decimals: cell.element.value_type.decimals(),
+            contributing: *contributing,
+        })
+        .collect()
+}

@@ -1,0 +1,93 @@
+//! Publishing the events of committed batches, in order.
+
+use std::{sync::Arc, time::Duration};
+
+use domain::settle::Position;
+use messaging::{Outgoing, Partition, Publisher, totals};
+use runtime::Backoff;
+use tokio::{sync::mpsc, task::JoinHandle};
+
+use crate::Shared;
+
+/// Publishes a partition's events while its next batches are counted.
+#[derive(Debug)]
+pub(crate) struct Relay {
+    committed: mpsc::Sender<(Position, Vec<Outgoing>)>,
+    publishing: JoinHandle<()>,
+}
+
+impl Relay {
+    pub(crate) fn start(shared: Arc<Shared>, partition: Partition) -> Self {
+        let (committed, mut batches) = mpsc::channel::<(Position, Vec<Outgoing>)>(shared.limits.unpublished_batches.max(1));
+        let publishing = tokio::spawn(async move {
+            while let Some((position, events)) = batches.recv().await {
+                // What fails here is in the outbox still, and so is all that follows: it is published after the next start.
+                if let Err(error) = publish(&shared, partition, position, &events).await {
+                    tracing::warn!(%partition, position = position.0, error = &*error as &dyn std::error::Error, "events stay in the outbox");
+                    return;
+                }
+            }
+        });
+        Self { committed, publishing }
+    }
+
+    /// Hands over a committed batch's events; waits while too many batches are ahead of it.
+    pub(crate) async fn publish(&self, position: Position, events: Vec<Outgoing>) {
+        if !events.is_empty() {
+            // A relay that gave up has left them in the outbox.
+            let _ = self.committed.send((position, events)).await;
+        }
+    }
+
+    /// Whether it gave up.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.committed.is_closed()
+    }
+
+    /// Waits until everything that was handed over is published.
+    pub(crate) async fn finish(self) {
+        drop(self.committed);
+        if let Err(error) = self.publishing.await {
+            tracing::error!(%error, "publishing ended abnormally; events stay in the outbox");
+        }
+    }
+}
+
+type Broken = Box<dyn std::error::Error + Send + Sync>;
+
+/// Publishes what an earlier holder of the partition committed and may not have published.
+pub(crate) async fn recover(shared: &Shared, partition: Partition) -> Result<(), Broken> {
+    while let Some(unpublished) = shared.store.unpublished(partition.number()).await? {
+        let mut events = totals::unpack(&unpublished.events)?;
+        // Events of one atomic batch are durable together: where the last of a batch is, the batch is.
+        while let Some(last) = events.chunks(Publisher::BATCH_LIMIT).next().and_then(<[_]>::last) {
+            let version = last.message_id.rsplit_once('@').and_then(|(_, version)| version.parse::<i64>().ok());
+            if shared.connection.last_total_version(&last.subject).await? < version {
+                break;
+            }
+            events.drain(..events.len().min(Publisher::BATCH_LIMIT));
+        }
+        tracing::info!(%partition, position = unpublished.position.0, events = events.len(), "publishing events left in the outbox");
+        publish(shared, partition, unpublished.position, &events).await?;
+    }
+    Ok(())
+}
+
+/// Publishes events until JetStream has them, then takes them out of the outbox.
+async fn publish(shared: &Shared, partition: Partition, position: Position, events: &[Outgoing]) -> Result<(), Broken> {
+    const TRIES: usize = 8;
+    let publisher = Publisher::new(shared.connection.clone());
+    let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
+    for chunk in events.chunks(Publisher::BATCH_LIMIT) {
+        let mut tries = 1;
+        while let Err(error) = publisher.publish_atomically(chunk).await {
+            if tries == TRIES {
+                return Err(error.into());
+            }
+            tracing::warn!(%partition, %error, tries, "events are not durable yet; trying again");
+            tries += 1;
+            tokio::time::sleep(backoff.next_delay()).await;
+        }
+    }
+    Ok(shared.store.published(partition.number(), position).await?)
+}

@@ -1,0 +1,69 @@
+//! The collector's configuration.
+
+use std::{path::PathBuf, time::Duration};
+
+use messaging::ConnectionConfig;
+use runtime::{ServiceConfig, grpc::GrpcConfig, telemetry::TelemetryConfig};
+
+/// Everything a collector is told.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The directory of the catalogue; the same for all services.
+    pub catalogue: PathBuf,
+    /// Where to listen.
+    pub grpc: GrpcConfig,
+    /// Where NATS is.
+    pub nats: ConnectionConfig,
+    /// What bounds it.
+    #[serde(default)]
+    pub limits: Limits,
+    /// What it logs.
+    #[serde(default)]
+    pub telemetry: TelemetryConfig,
+}
+
+impl ServiceConfig for Config {
+    fn telemetry(&self) -> &TelemetryConfig {
+        &self.telemetry
+    }
+}
+
+/// What bounds a collector.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// The largest report, in bytes on the wire. More cells than any form has, and still far below what NATS takes.
+    pub max_report_bytes: usize,
+    /// Reports taken and not yet answered, over all callers. More means more memory, and longer waits before a refusal.
+    pub max_in_flight: usize,
+    /// The same for one stream: one sender must not fill the collector.
+    pub max_in_flight_per_stream: usize,
+    /// Reports in one message. More means fewer waits for the disk and longer ones.
+    pub max_group: usize,
+    /// Bytes in one message; with the largest report on top it must stay below NATS's `max_payload`.
+    pub max_group_bytes: usize,
+    /// Messages on their way to JetStream at a time.
+    pub lanes: u16,
+    /// How long a busy collector waits for more reports before a message goes out. An idle one does not wait.
+    #[serde(deserialize_with = "runtime::config::duration")]
+    pub linger: Duration,
+    /// After how long a report that JetStream does not take is refused.
+    #[serde(deserialize_with = "runtime::config::duration")]
+    pub give_up_after: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_report_bytes: 128 * 1024,
+            max_in_flight: 20_000,
+            max_in_flight_per_stream: 8_000,
+            max_group: 1_000,
+            max_group_bytes: 256 * 1024,
+            lanes: 2,
+            linger: Duration::from_millis(2),
+            give_up_after: Duration::from_secs(5),
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! Group commit: many reports, one message, one wait for the disk.
+//!
+//! One task gathers. It publishes at once when nothing is in flight and the last message was small; while a message is in
+//! flight, or for a moment after a large one, reports gather. So the wait adapts to the load by itself.
+
+use std::{collections::VecDeque, future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use messaging::{Outgoing, PublishError, Publisher};
+use runtime::Backoff;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    task::{JoinHandle, JoinSet},
+    time::Instant,
+};
+
+use crate::Limits;
+
+/// Where a report stands in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) sequence: u64,
+    pub(crate) index: u32,
+}
+
+/// The report is not known to be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotKept {
+    /// The log is at its limit.
+    LogFull,
+    /// JetStream did not take it in time.
+    LogAway,
+}
+
+/// A report's answer, once there is one.
+pub(crate) type Waiter = oneshot::Receiver<Result<Place, NotKept>>;
+
+/// A place among the reports in flight; free again when it is dropped.
+pub(crate) type Slot = OwnedSemaphorePermit;
+
+/// Hands reports to the task that gathers them. The task ends when the last handle is gone.
+#[derive(Clone, Debug)]
+pub(crate) struct GroupCommit {
+    pending: mpsc::UnboundedSender<Pending>,
+    slots: Arc<Semaphore>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    /// The report's part of the message.
+    part: Vec<u8>,
+    answer: oneshot::Sender<Result<Place, NotKept>>,
+    slot: Slot,
+}
+
+/// The task that gathers.
+#[derive(Debug)]
+pub(crate) struct Committing(JoinHandle<()>);
+
+impl Committing {
+    /// Waits until everything that was handed over is answered. All handles must be gone.
+    pub(crate) async fn finish(self) {
+        if let Err(error) = self.0.await {
+            tracing::error!(%error, "group commit ended abnormally; callers were told that their reports are not known to be kept");
+        }
+    }
+}
+
+impl GroupCommit {
+    pub(crate) fn start(publisher: Publisher, limits: &Limits) -> (Self, Committing) {
+        // Unbounded in type only: whoever sends holds a slot, and there are `max_in_flight` of them.
+        let (pending, gathered) = mpsc::unbounded_channel();
+        let slots = Arc::new(Semaphore::new(limits.max_in_flight));
+        let gatherer = Gatherer {
+            publisher,
+            limits: limits.clone(),
+            free_lanes: (0..limits.lanes).collect(),
+            group: Group::default(),
+            last_group: 0,
+        };
+        (Self { pending, slots }, Committing(tokio::spawn(gatherer.run(gathered))))
+    }
+
+    /// A place among the reports in flight, unless all are taken.
+    pub(crate) fn try_slot(&self) -> Option<Slot> {
+        Arc::clone(&self.slots).try_acquire_owned().ok()
+    }
+
+    /// A place among the reports in flight, as soon as there is one.
+    pub(crate) async fn slot(&self) -> Option<Slot> {
+        Arc::clone(&self.slots).acquire_owned().await.ok()
+    }
+
+    /// Hands a report over. The waiter is always answered: by its place, by a refusal, or by being closed.
+    pub(crate) fn commit(&self, part: Vec<u8>, slot: Slot) -> Waiter {
+        let (answer, waiter) = oneshot::channel();
+        // Where the task is gone the sender comes back and is dropped, which closes the waiter.
+        drop(self.pending.send(Pending { part, answer, slot }));
+        waiter
+    }
+}
+
+/// Reports that will go out as one message.
+#[derive(Debug, Default)]
+struct Group {
+    reports: Vec<Pending>,
+    bytes: usize,
+    /// When the first of them came.
+    since: Option<Instant>,
+}
+
+struct Gatherer {
+    publisher: Publisher,
+    limits: Limits,
+    /// Each lane has one message on its way at most, and a shard of its own.
+    free_lanes: VecDeque<u16>,
+    group: Group,
+    /// How many reports the last message had: whether this is a busy time.
+    last_group: usize,
+}
+
+/// From this many reports in a message on, waiting a moment for more is worth it.
+const BUSY_FROM: usize = 8;
+
+impl Gatherer {
+    async fn run(mut self, mut pending: mpsc::UnboundedReceiver<Pending>) {
+        let mut publishing: JoinSet<u16> = JoinSet::new();
+        let mut open = true;
+        while open || !self.group.reports.is_empty() || !publishing.is_empty() {
+            let full = self.is_full();
+            let due = self.due(open, publishing.is_empty());
+            tokio::select! {
+                received = pending.recv(), if open && !full => match received {
+                    None => open = false,
+                    Some(first) => {
+                        self.take(first);
+                        while !self.is_full() && let Ok(more) = pending.try_recv() {
+                            self.take(more);
+                        }
+                    }
+                },
+                Some(done) = publishing.join_next() => match done {
+                    Ok(lane) => self.free_lanes.push_back(lane),
+                    // Its waiters are closed and say so to their callers; the lane is given back.
+                    Err(error) => {
+                        tracing::error!(%error, "publishing a message ended abnormally");
+                        self.free_lanes.push_back(0);
+                    }
+                },
+                () = wait_until(due), if !self.free_lanes.is_empty() && due.is_some() => {
+                    if let Some(lane) = self.free_lanes.pop_front() {
+                        let group = std::mem::take(&mut self.group);
+                        self.last_group = group.reports.len();
+                        publishing.spawn(publish(self.publisher.clone(), lane, group.reports, self.limits.give_up_after));
+                    }
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, pending: Pending) {
+        self.group.since.get_or_insert_with(Instant::now);
+        self.group.bytes += pending.part.len();
+        self.group.reports.push(pending);
+    }
+
+    fn is_full(&self) -> bool {
+        self.group.reports.len() >= self.limits.max_group || self.group.bytes >= self.limits.max_group_bytes
+    }
+
+    /// When the group is to go out, if a lane is free; none while it should go on gathering.
+    fn due(&self, open: bool, nothing_in_flight: bool) -> Option<Instant> {
+        let since = self.group.since?;
+        if self.is_full() || !open {
+            return Some(since);
+        }
+        match (nothing_in_flight, self.last_group >= BUSY_FROM) {
+            (true, false) => Some(since),
+            (true, true) => Some(since + self.limits.linger),
+            // A message is on its way: the next one gathers until it is back, or is full.
+            (false, _) => None,
+        }
+    }
+}
+
+async fn wait_until(due: Option<Instant>) {
+    if let Some(due) = due {
+        tokio::time::sleep_until(due).await;
+    }
+}
+
+/// Publishes a group and answers everybody in it.
+fn publish(publisher: Publisher, lane: u16, reports: Vec<Pending>, give_up_after: Duration) -> Pin<Box<dyn Future<Output = u16> + Send>> {
+    Box::pin(async move {
+        let mut payload = Vec::with_capacity(reports.iter().map(|pending| pending.part.len()).sum());
+        for pending in &reports {
+            payload.extend_from_slice(&pending.part);
+        }
+        let message = Outgoing {
+            subject: messaging::subjects::submitted(lane),
+            // The same for every try: a message that came through although its acknowledgement did not is not kept twice.
+            message_id: uuid::Uuid::now_v7().to_string(),
+            payload: payload.into(),
+        };
+        let answer = publish_within(&publisher, &message, give_up_after).await;
+        for (index, Pending { answer: waiting, slot, .. }) in (0_u32..).zip(reports) {
+            // A caller that went away does not hear it; its report is kept all the same.
+            let _ = waiting.send(answer.map(|sequence| Place { sequence, index }));
+            drop(slot);
+        }
+        lane
+    })
+}
+
+async fn publish_within(publisher: &Publisher, message: &Outgoing, give_up_after: Duration) -> Result<u64, NotKept> {
+    let deadline = Instant::now() + give_up_after;
+    let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(500));
+    loop {
+        let error = match tokio::time::timeout_at(deadline, publisher.publish(message)).await {
+            Ok(Ok(published)) => return Ok(published.sequence),
+            Ok(Err(error)) if error.is_full() => {
+                tracing::warn!(%error, "the log of submitted reports is full; senders are told to come again");
+                return Err(NotKept::LogFull);
+            }
+            Ok(Err(error)) => error,
+            Err(_) => PublishError::Unanswered(give_up_after),
+        };
+        let pause = backoff.next_delay();
+        if Instant::now() + pause >= deadline {
+            tracing::warn!(%error, "the log of submitted reports is away; senders are told to come again");
+            return Err(NotKept::LogAway);
+        }
+        tracing::debug!(%error, "publishing failed; trying again");
+        tokio::time::sleep(pause).await;
+    }
+}

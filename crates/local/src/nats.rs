@@ -1,0 +1,203 @@
+//! A private NATS server with JetStream.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::ports::{free_port, on_free_port};
+use crate::process::{Launch, Process, ServerError, blocking, bound_to_us};
+use crate::tools;
+use crate::workdir::{RunDir, Workdir, failed};
+
+/// A server on loopback that is alive answers sooner.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// What may differ between private NATS servers.
+#[derive(Clone, Debug)]
+pub struct NatsOptions {
+    /// How much all streams together may reserve and hold on disk, in bytes.
+    pub max_file_store: u64,
+}
+
+impl Default for NatsOptions {
+    fn default() -> Self {
+        Self { max_file_store: 16 << 30 }
+    }
+}
+
+/// A private NATS server. Dropping it ends the server and deletes its streams; that may block for a moment.
+#[derive(Debug)]
+pub struct NatsServer {
+    // Dropped in this order: the process ends before its directory is removed.
+    process: Process,
+    plan: Arc<Plan>,
+}
+
+impl NatsServer {
+    /// Starts a server that syncs every message to disk before it acknowledges it, and waits until JetStream is ready.
+    ///
+    /// # Errors
+    ///
+    /// When there is no program, no place for its files, or the server does not get ready.
+    pub async fn start(options: NatsOptions) -> Result<Self, ServerError> {
+        blocking(move || Self::start_blocking(&options)).await
+    }
+
+    fn start_blocking(options: &NatsOptions) -> Result<Self, ServerError> {
+        let workdir = Workdir::open()?;
+        let program = tools::nats_server(&workdir)?;
+        let mut plan = Plan { program, port: 0, monitoring_port: 0, run_dir: workdir.run_dir("nats")? };
+        let process = on_free_port(|port| {
+            plan.port = port;
+            plan.monitoring_port = free_port();
+            plan.write_configuration(options)?;
+            plan.launch()
+        })?;
+        Ok(Self { process, plan: Arc::new(plan) })
+    }
+
+    /// Where clients connect: `nats://127.0.0.1:<port>`.
+    pub fn url(&self) -> String {
+        format!("nats://{}", loopback(self.plan.port))
+    }
+
+    /// Where the server's statistics are: `http://127.0.0.1:<port>`, with paths such as `/jsz`.
+    pub fn monitoring_url(&self) -> String {
+        format!("http://{}", loopback(self.plan.monitoring_port))
+    }
+
+    /// The server's own directory, with its `log` and `nats.conf`.
+    pub fn directory(&self) -> &Path {
+        self.plan.run_dir.path()
+    }
+
+    /// The process id, of the last process if it has ended.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Kills the server at once with SIGKILL, as a crash would. Returns after its end.
+    ///
+    /// # Errors
+    ///
+    /// When the signal cannot be sent.
+    pub async fn kill_hard(&self) -> Result<(), ServerError> {
+        self.process.end(Signal::KILL).await
+    }
+
+    /// Freezes the server with SIGSTOP: its connections stay open and nothing answers.
+    ///
+    /// # Errors
+    ///
+    /// When the signal cannot be sent.
+    pub fn pause(&self) -> Result<(), ServerError> {
+        self.process.signal(Signal::STOP)
+    }
+
+    /// Lets a paused server go on.
+    ///
+    /// # Errors
+    ///
+    /// When the signal cannot be sent.
+    pub fn resume(&self) -> Result<(), ServerError> {
+        self.process.signal(Signal::CONT)
+    }
+
+    /// Ends the server in an orderly way. Its streams stay for [`restart`](Self::restart) until it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// When the signal cannot be sent.
+    pub async fn stop(&self) -> Result<(), ServerError> {
+        self.process.end(Signal::TERM).await
+    }
+
+    /// Starts the server again on the same port with the same streams, after ending it if it runs.
+    ///
+    /// # Errors
+    ///
+    /// When the server does not get ready; it can be restarted once more.
+    pub async fn restart(&mut self) -> Result<(), ServerError> {
+        self.stop().await?;
+        let plan = Arc::clone(&self.plan);
+        self.process = blocking(move || plan.launch()).await?;
+        Ok(())
+    }
+}
+
+/// All it takes to start the server, any number of times.
+#[derive(Debug)]
+struct Plan {
+    program: PathBuf,
+    port: u16,
+    monitoring_port: u16,
+    run_dir: RunDir,
+}
+
+impl Plan {
+    fn configuration_path(&self) -> PathBuf {
+        self.run_dir.path().join("nats.conf")
+    }
+
+    fn write_configuration(&self, options: &NatsOptions) -> Result<(), ServerError> {
+        let configuration = format!(
+            "server_name: {:?}\n\
+             listen: \"{}\"\n\
+             http: \"{}\"\n\
+             jetstream {{\n\
+             \x20 store_dir: {:?}\n\
+             \x20 max_file_store: {}\n\
+             \x20 # An acknowledged message survives a power failure.\n\
+             \x20 sync_interval: always\n\
+             }}\n",
+            self.run_dir.name(),
+            loopback(self.port),
+            loopback(self.monitoring_port),
+            self.run_dir.path().join("jetstream"),
+            options.max_file_store,
+        );
+        let path = self.configuration_path();
+        Ok(fs::write(&path, configuration).map_err(failed("write", &path))?)
+    }
+
+    fn launch(&self) -> Result<Process, ServerError> {
+        let mut command = bound_to_us("KILL", &self.program);
+        command.arg("--config").arg(self.configuration_path());
+        command.stdin(self.run_dir.stdin()?).current_dir(self.run_dir.path());
+        let log = self.run_dir.path().join("log");
+        Process::start(Launch { name: "nats-server", command, log: &log, quit: Signal::KILL }, |_pid| self.is_ready())
+    }
+
+    /// It is this server that listens, not one that took the port before it, and its JetStream is up.
+    fn is_ready(&self) -> bool {
+        let name = format!("\"server_name\":{:?}", self.run_dir.name());
+        let greeting = connect(self.port).and_then(|stream| {
+            let mut line = String::new();
+            BufReader::new(stream).read_line(&mut line).ok().map(|_length| line)
+        });
+        greeting.is_some_and(|info| info.contains(&name)) && self.is_healthy().unwrap_or(false)
+    }
+
+    fn is_healthy(&self) -> Option<bool> {
+        let mut stream = connect(self.monitoring_port)?;
+        stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n").ok()?;
+        let mut response = String::new();
+        stream.read_to_string(&mut response).ok()?;
+        Some(response.lines().next()?.contains(" 200 "))
+    }
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+fn connect(port: u16) -> Option<TcpStream> {
+    let stream = TcpStream::connect_timeout(&loopback(port), ANSWER_WITHIN).ok()?;
+    stream.set_read_timeout(Some(ANSWER_WITHIN)).ok()?;
+    Some(stream)
+}

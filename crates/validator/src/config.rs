@@ -1,0 +1,36 @@
+//! The validator's configuration.
+
+use std::path::PathBuf;
+
+use messaging::ConnectionConfig;
+use runtime::{ServiceConfig, telemetry::TelemetryConfig};
+
+/// Everything a validator is told.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The directory of the catalogue; the same for all services.
+    pub catalogue: PathBuf,
+    /// Where NATS is.
+    pub nats: ConnectionConfig,
+    /// How many batches are judged at the same time. More than one keeps judging while verdicts wait for the disk.
+    #[serde(default = "Config::default_workers")]
+    pub workers: usize,
+    /// What it logs.
+    #[serde(default)]
+    pub telemetry: TelemetryConfig,
+}
+
+impl Config {
+    /// As many workers as usual.
+    #[must_use]
+    pub const fn default_workers() -> usize {
+        2
+    }
+}
+
+impl ServiceConfig for Config {
+    fn telemetry(&self) -> &TelemetryConfig {
+        &self.telemetry
+    }
+}

@@ -1,0 +1,88 @@
+//! One worker: batches in, verdicts out, acknowledged.
+
+use std::{sync::Arc, time::Duration};
+
+use domain::Catalogue;
+use messaging::{Connection, Outgoing, Partitions, Publisher, Submitted, SubmittedBatches};
+use runtime::{Backoff, Shutdown};
+
+use crate::judge::verdicts;
+
+/// The most batches whose verdicts are published together.
+const TOGETHER: usize = 16;
+
+pub(crate) async fn run(connection: Connection, partitions: Partitions, catalogue: Arc<Catalogue>, shutdown: Shutdown) {
+    let publisher = Publisher::new(connection.clone());
+    let mut backoff = backoff();
+    while !shutdown.is_requested() {
+        match SubmittedBatches::join(&connection, TOGETHER).await {
+            Ok(mut batches) => {
+                backoff.reset();
+                judge_until_broken(&mut batches, &publisher, partitions, &catalogue, &shutdown).await;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "submitted batches cannot be had; trying again");
+                pause(&mut backoff, &shutdown).await;
+            }
+        }
+    }
+}
+
+/// Judges batch after batch until the delivery breaks off or shutdown is requested.
+async fn judge_until_broken(batches: &mut SubmittedBatches, publisher: &Publisher, partitions: Partitions, catalogue: &Catalogue, shutdown: &Shutdown) {
+    loop {
+        let first = tokio::select! {
+            biased;
+            () = shutdown.requested() => return,
+            next = batches.next() => next,
+        };
+        let mut taken = Vec::with_capacity(TOGETHER);
+        let mut broken = None;
+        match first {
+            Ok(batch) => taken.push(batch),
+            Err(error) => broken = Some(error),
+        }
+        while taken.len() < TOGETHER && broken.is_none() {
+            match batches.next_if_ready() {
+                None => break,
+                Some(Ok(batch)) => taken.push(batch),
+                Some(Err(error)) => broken = Some(error),
+            }
+        }
+        if !taken.is_empty() {
+            let messages: Vec<Outgoing> = taken.iter().flat_map(|batch| verdicts(catalogue, partitions, batch)).collect();
+            publish(publisher, &messages, &taken, shutdown).await;
+        }
+        if let Some(error) = broken {
+            tracing::info!(%error, "the delivery of submitted batches broke off; joining again");
+            return;
+        }
+    }
+}
+
+/// Publishes until JetStream has the verdicts, then acknowledges. At shutdown one more try is made: unacknowledged batches
+/// come again to another validator.
+async fn publish(publisher: &Publisher, messages: &[Outgoing], taken: &[Submitted], shutdown: &Shutdown) {
+    let mut backoff = backoff();
+    while let Err(error) = publisher.publish_together(messages).await {
+        tracing::warn!(%error, messages = messages.len(), "verdicts are not durable yet; trying again");
+        if shutdown.is_requested() {
+            return;
+        }
+        pause(&mut backoff, shutdown).await;
+    }
+    for batch in taken {
+        batch.acknowledge().await;
+    }
+}
+
+fn backoff() -> Backoff {
+    Backoff::new(Duration::from_millis(50), Duration::from_secs(2))
+}
+
+async fn pause(backoff: &mut Backoff, shutdown: &Shutdown) {
+    tokio::select! {
+        () = tokio::time::sleep(backoff.next_delay()) => {}
+        () = shutdown.requested() => {}
+    }
+}
