@@ -1,1 +1,255 @@
-//! Shared by the test programs beside it.
+//! A world of its own for each end-to-end test: private servers, provisioned, with the services as processes that can be
+//! killed.
+
+#![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test whose world does not hold has failed")]
+
+mod report;
+mod service;
+
+use std::{
+    fmt::Debug,
+    future::Future,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use domain::Catalogue;
+use local::{NatsOptions, NatsServer, PostgresOptions, PostgresServer};
+use messaging::{Connection, ConnectionConfig, Topology};
+use proto::pb::{
+    collector::v1::{Acknowledgement, SubmitRequest, collector_service_client::CollectorServiceClient},
+    query::v1::{
+        GetSubmissionRequest, GetSubmissionResponse, GetTotalsRequest, LevelTotals, Totals,
+        query_service_client::QueryServiceClient,
+    },
+    report::v1::Report,
+};
+use runtime::SystemClock;
+use store::{Store, StoreConfig, verify::Verification};
+use tonic::{Status, transport::Channel};
+
+pub use report::{flag, int, organisation, report, withdrawal};
+pub use service::Service;
+
+/// The longest anything here is waited for.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Two gigabytes of streams instead of production's many.
+#[must_use]
+pub fn small_topology() -> Topology {
+    const GIB: i64 = 1 << 30;
+    Topology {
+        partitions: 4,
+        reports_max_bytes: GIB,
+        verdicts_max_bytes: GIB,
+        totals_max_bytes: GIB / 4,
+        ..Topology::default()
+    }
+}
+
+/// The catalogue that is shipped.
+#[must_use]
+pub fn catalogue_dir() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/catalogue/de06")
+}
+
+/// Servers, provisioned, and what is needed to look into them.
+#[derive(Debug)]
+pub struct World {
+    /// NATS; may be killed and restarted.
+    pub nats: NatsServer,
+    /// PostgreSQL; may be killed and restarted.
+    pub postgres: PostgresServer,
+    /// A look into the database.
+    pub store: Store,
+    /// A look into the streams.
+    pub connection: Connection,
+    /// The catalogue.
+    pub catalogue: Arc<Catalogue>,
+    dir: tempfile::TempDir,
+}
+
+impl World {
+    /// A world with streams of the usual size.
+    pub async fn start() -> Self {
+        Self::with(small_topology(), NatsOptions { max_file_store: 4 << 30 }).await
+    }
+
+    /// A world with these streams.
+    pub async fn with(topology: Topology, nats: NatsOptions) -> Self {
+        runtime::telemetry::init_for_tests();
+        let (nats, postgres) =
+            tokio::try_join!(NatsServer::start(nats), PostgresServer::start(PostgresOptions::default())).unwrap();
+        let connection = Connection::open("tests", &ConnectionConfig::to(nats.url())).await.unwrap();
+        let store = Store::connect("tests", &StoreConfig::to(postgres.url())).await.unwrap();
+        let loaded = catalogue::load(&catalogue_dir()).unwrap();
+        cli::provision::provision(&connection, &store, &topology, &loaded, &SystemClock).await.unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        Self { nats, postgres, store, connection, catalogue: Arc::new(loaded.catalogue), dir }
+    }
+
+    /// Starts a service as a process of its own, ready to work.
+    pub async fn service(&self, name: &'static str) -> Service {
+        self.service_with(name, "").await
+    }
+
+    /// The same, with more configuration.
+    pub async fn service_with(&self, name: &'static str, more: &str) -> Service {
+        let catalogue = catalogue_dir();
+        let nats = self.nats.url();
+        let mut config = format!(
+            "catalogue = {catalogue:?}\n{more}\n[telemetry]\nformat = \"json\"\nfilter = \"info\"\n[nats]\nurl = \"{nats}\"\n"
+        );
+        if matches!(name, "collector" | "query") {
+            config += "[grpc]\nlisten = \"127.0.0.1:0\"\ndrain_timeout = \"10s\"\n";
+        }
+        if matches!(name, "aggregator" | "query") {
+            config += &format!("[store]\nurl = \"{}\"\n", self.postgres.url());
+        }
+        Service::start(name, &config, self.dir.path()).await
+    }
+
+    /// All four services.
+    pub async fn services(&self) -> Services {
+        let (collector, validator, aggregator, query) = tokio::join!(
+            self.service("collector"),
+            self.service("validator"),
+            self.service("aggregator"),
+            self.service("query")
+        );
+        let senders = collector.channel().await;
+        let readers = query.channel().await;
+        Services { collector, validator, aggregator, query, senders, readers }
+    }
+
+    /// Waits until that many acknowledged reports have a fate, and no event waits to be published.
+    pub async fn settled(&self, reports: i64) {
+        eventually("every acknowledged report has its fate", || async {
+            let counts = self.store.fate_counts().await.map_err(|error| format!("{error:?}"))?;
+            let unpublished = self.store.outbox_length().await.map_err(|error| format!("{error:?}"))?;
+            if counts.settled() >= reports && unpublished == 0 {
+                Ok(())
+            } else {
+                Err(format!("{counts:?} of {reports}, {unpublished} unpublished"))
+            }
+        })
+        .await;
+        let settled = self.store.fate_counts().await.unwrap().settled();
+        assert_eq!(settled, reports, "each acknowledged report has exactly one fate");
+    }
+
+    /// Recomputes every total; none may differ, and there must be some.
+    pub async fn verified(&self) -> Verification {
+        let verification = self.store.verify().await.unwrap();
+        assert_eq!(verification.mismatches, 0, "{:#?}", verification.listed);
+        verification
+    }
+}
+
+/// The four services, and clients of the two that answer.
+#[derive(Debug)]
+pub struct Services {
+    /// Takes reports.
+    pub collector: Service,
+    /// Judges them.
+    pub validator: Service,
+    /// Counts them.
+    pub aggregator: Service,
+    /// Answers questions.
+    pub query: Service,
+    senders: Channel,
+    readers: Channel,
+}
+
+impl Services {
+    /// A sender's client.
+    #[must_use]
+    pub fn sender(&self) -> CollectorServiceClient<Channel> {
+        CollectorServiceClient::new(self.senders.clone())
+    }
+
+    /// A reader's client.
+    #[must_use]
+    pub fn reader(&self) -> QueryServiceClient<Channel> {
+        QueryServiceClient::new(self.readers.clone())
+    }
+
+    /// Submits one report.
+    ///
+    /// # Errors
+    /// As the collector answers.
+    pub async fn submit(&self, report: &Report) -> Result<Acknowledgement, Status> {
+        let answer = self.sender().submit(SubmitRequest { report: Some(report.clone()) }).await?;
+        Ok(answer.into_inner().acknowledgement.unwrap())
+    }
+
+    /// Submits reports on one stream and gives their receipts in the order of the reports.
+    pub async fn submit_all(
+        &self,
+        reports: &[Report],
+    ) -> Vec<proto::pb::collector::v1::submit_stream_response::Outcome> {
+        let requests = reports
+            .iter()
+            .cloned()
+            .map(|report| proto::pb::collector::v1::SubmitStreamRequest { report: Some(report) });
+        let requests = tokio_stream::iter(requests.collect::<Vec<_>>());
+        let mut receipts = self.sender().submit_stream(requests).await.unwrap().into_inner();
+        let mut outcomes = vec![None; reports.len()];
+        while let Some(receipt) = receipts.message().await.unwrap() {
+            let place = usize::try_from(receipt.index).unwrap();
+            assert_eq!(receipt.submission_id, reports[place].submission_id);
+            assert!(outcomes[place].is_none(), "one receipt a report");
+            outcomes[place] = receipt.outcome;
+        }
+        outcomes.into_iter().map(|outcome| outcome.expect("every report has its receipt")).collect()
+    }
+
+    /// The totals of a unit.
+    pub async fn totals(&self, org_unit: &str, data_set: &str, period: &str) -> Totals {
+        let question = GetTotalsRequest { org_unit: org_unit.into(), data_set: data_set.into(), period: period.into() };
+        self.reader().get_totals(question).await.unwrap().into_inner().totals.unwrap()
+    }
+
+    /// What became of a submission.
+    ///
+    /// # Errors
+    /// As the query service answers.
+    pub async fn submission(&self, id: &str) -> Result<GetSubmissionResponse, Status> {
+        let question = GetSubmissionRequest { submission_id: id.to_owned() };
+        Ok(self.reader().get_submission(question).await?.into_inner())
+    }
+
+    /// What became of a submission, once it is settled.
+    pub async fn fate(&self, id: &str) -> GetSubmissionResponse {
+        eventually("the submission has its fate", || self.submission(id)).await
+    }
+}
+
+/// The totals over one level's reports.
+#[must_use]
+pub fn level<'t>(totals: &'t Totals, level: &str) -> &'t LevelTotals {
+    totals.levels.iter().find(|totals| totals.level == level).unwrap_or_else(|| panic!("no {level} in {totals:?}"))
+}
+
+/// The sum of a cell over one level's reports, none where no report gave a value.
+#[must_use]
+pub fn sum(totals: &Totals, of_level: &str, data_element: &str) -> Option<i64> {
+    let cell =
+        level(totals, of_level).cells.iter().find(|cell| cell.data_element == data_element && cell.option.is_empty());
+    cell.unwrap_or_else(|| panic!("no {data_element}")).sum
+}
+
+/// Tries until it succeeds; gives up, and says what the last try said, after [`PATIENCE`].
+pub async fn eventually<T, E: Debug, F: Future<Output = Result<T, E>>>(what: &str, attempt: impl Fn() -> F) -> T {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        match attempt().await {
+            Ok(value) => return value,
+            Err(error) if tokio::time::Instant::now() >= deadline => {
+                panic!("it never came about that {what}: {error:?}")
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}

@@ -49,7 +49,12 @@ pub(crate) async fn commit(shared: &Shared, partition: Partition, batch: &Batch)
 
     let keys: Vec<_> = batch.judged.iter().filter_map(key).collect();
     let ids: Vec<_> = batch.judged.iter().filter_map(Judged::submission_id).collect();
-    let nameless: Vec<_> = batch.judged.iter().filter(|judged| judged.submission_id().is_none()).map(|judged| judged.provenance().origin).collect();
+    let nameless: Vec<_> = batch
+        .judged
+        .iter()
+        .filter(|judged| judged.submission_id().is_none())
+        .map(|judged| judged.provenance().origin)
+        .collect();
     let standing = transaction.standing(&keys).await?;
     let (known, settled) = transaction.known(&ids, &nameless).await?;
     let changes = fold::settle(catalogue, standing, known, settled, &batch.judged)?;

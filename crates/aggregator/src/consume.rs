@@ -30,7 +30,12 @@ impl Batch {
         match body {
             Body::Judged(judged) => self.judged.extend(judged),
             Body::Quarantined { log_sequence, subject, error, payload } => {
-                tracing::error!(position = position.0, log_sequence, error, "a message could not be read; it is kept in quarantine");
+                tracing::error!(
+                    position = position.0,
+                    log_sequence,
+                    error,
+                    "a message could not be read; it is kept in quarantine"
+                );
                 self.quarantined.push(Quarantined { position, log_sequence, subject, error, payload: payload.into() });
             }
         }
@@ -62,7 +67,11 @@ async fn count(shared: &Arc<Shared>, partition: Partition, stop: &Shutdown) -> R
     let mut position = shared.store.progress(partition.number()).await?;
     let newest = Verdicts::newest(&shared.connection).await?;
     if position > newest {
-        return Err(format!("the database counts up to {}, the log of verdicts ends at {}: it is older than the database", position.0, newest.0).into());
+        return Err(format!(
+            "the database counts up to {}, the log of verdicts ends at {}: it is older than the database",
+            position.0, newest.0
+        )
+        .into());
     }
     let mut verdicts = Verdicts::after(shared.connection.clone(), partition, position);
     let relay = Relay::start(Arc::clone(shared), partition);

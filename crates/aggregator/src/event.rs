@@ -1,10 +1,6 @@
 //! Events about totals that moved.
 
-use domain::{
-    Catalogue, LevelCode, Timestamp,
-    fold::Tally,
-    settle::Position,
-};
+use domain::{Catalogue, LevelCode, Timestamp, fold::Tally, settle::Position};
 use messaging::{
     Outgoing, subjects,
     totals::{CellTotal, LevelTotals, TotalsData, TotalsEvent},
@@ -23,7 +19,12 @@ pub(crate) enum EventError {
 }
 
 /// The events of a batch, one for each unit whose totals moved, at the position the batch reaches.
-pub(crate) fn events(catalogue: &Catalogue, moved: &[MovedUnit<'_>], position: Position, now: Timestamp) -> Result<Vec<Outgoing>, EventError> {
+pub(crate) fn events(
+    catalogue: &Catalogue,
+    moved: &[MovedUnit<'_>],
+    position: Position,
+    now: Timestamp,
+) -> Result<Vec<Outgoing>, EventError> {
     let time = OffsetDateTime::from(now).format(&Rfc3339)?;
     moved.iter().map(|moved| Ok(event(catalogue, moved, position, &time).message()?)).collect()
 }

@@ -40,7 +40,11 @@ pub(crate) fn units(changes: &Changes<'_>) -> Vec<(DataSetCode, Period, OrgUnitC
         let mut moved: Vec<UnitIx> = sheet.deltas.keys().map(|(unit, _)| *unit).collect();
         moved.sort_unstable();
         moved.dedup();
-        units.extend(moved.into_iter().map(|unit| (sheet.data_set.code().clone(), sheet.period, sheet.vintage.unit(unit).code.clone())));
+        units.extend(
+            moved
+                .into_iter()
+                .map(|unit| (sheet.data_set.code().clone(), sheet.period, sheet.vintage.unit(unit).code.clone())),
+        );
     }
     units
 }
@@ -61,7 +65,11 @@ pub(crate) struct MovedUnit<'c> {
 }
 
 /// Adds the differences to the stored totals.
-pub(crate) fn add<'c>(catalogue: &Catalogue, changes: &Changes<'c>, stored: Vec<StoredTotal>) -> Result<Vec<MovedUnit<'c>>, FoldError> {
+pub(crate) fn add<'c>(
+    catalogue: &Catalogue,
+    changes: &Changes<'c>,
+    stored: Vec<StoredTotal>,
+) -> Result<Vec<MovedUnit<'c>>, FoldError> {
     let mut by_unit: FxHashMap<(DataSetCode, Period, OrgUnitCode), Vec<StoredTotal>> = FxHashMap::default();
     for total in stored {
         by_unit.entry((total.data_set.clone(), total.period, total.org_unit.clone())).or_default().push(total);
@@ -74,11 +82,13 @@ pub(crate) fn add<'c>(catalogue: &Catalogue, changes: &Changes<'c>, stored: Vec<
         }
         for (unit, deltas) in deltas {
             let org_unit = &sheet.vintage.unit(unit).code;
-            let mut unmoved = by_unit.remove(&(sheet.data_set.code().clone(), sheet.period, org_unit.clone())).unwrap_or_default();
+            let mut unmoved =
+                by_unit.remove(&(sheet.data_set.code().clone(), sheet.period, org_unit.clone())).unwrap_or_default();
             let version = unmoved.iter().map(|total| total.version).max().unwrap_or(0) + 1;
             let mut writes = Vec::with_capacity(deltas.len());
             for (level, delta) in deltas {
-                let stored = unmoved.iter().position(|total| total.level == *level).map(|place| unmoved.swap_remove(place));
+                let stored =
+                    unmoved.iter().position(|total| total.level == *level).map(|place| unmoved.swap_remove(place));
                 let is_new = stored.is_none();
                 let mut total = stored.unwrap_or_else(|| StoredTotal {
                     data_set: sheet.data_set.code().clone(),
@@ -92,7 +102,15 @@ pub(crate) fn add<'c>(catalogue: &Catalogue, changes: &Changes<'c>, stored: Vec<
                 total.version = version;
                 writes.push(TotalWrite { total, is_new });
             }
-            moved.push(MovedUnit { data_set: sheet.data_set, period: sheet.period, vintage: sheet.vintage, unit, version, writes, unmoved });
+            moved.push(MovedUnit {
+                data_set: sheet.data_set,
+                period: sheet.period,
+                vintage: sheet.vintage,
+                unit,
+                version,
+                writes,
+                unmoved,
+            });
         }
     }
     Ok(moved)

@@ -84,7 +84,9 @@ async fn hold_leases(shared: &Arc<Shared>, partitions: Partitions, shutdown: &Sh
     while !shutdown.is_requested() {
         match Leases::open(&shared.store).await {
             Ok(leases) => work_under(leases, shared, partitions, shutdown).await,
-            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "leases cannot be had; trying again"),
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "leases cannot be had; trying again")
+            }
         }
         tokio::select! {
             () = shutdown.requested() => {}
@@ -111,7 +113,10 @@ async fn work_under(mut leases: Leases, shared: &Arc<Shared>, partitions: Partit
                 }
             }
             Err(error) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the leases are lost; other aggregators may go on");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the leases are lost; other aggregators may go on"
+                );
                 break;
             }
         }

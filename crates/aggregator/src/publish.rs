@@ -18,7 +18,8 @@ pub(crate) struct Relay {
 
 impl Relay {
     pub(crate) fn start(shared: Arc<Shared>, partition: Partition) -> Self {
-        let (committed, mut batches) = mpsc::channel::<(Position, Vec<Outgoing>)>(shared.limits.unpublished_batches.max(1));
+        let (committed, mut batches) =
+            mpsc::channel::<(Position, Vec<Outgoing>)>(shared.limits.unpublished_batches.max(1));
         let publishing = tokio::spawn(async move {
             while let Some((position, events)) = batches.recv().await {
                 // What fails here is in the outbox still, and so is all that follows: it is published after the next start.

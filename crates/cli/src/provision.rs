@@ -32,7 +32,13 @@ pub struct Done {
 ///
 /// # Errors
 /// When something exists and differs from what is wanted, or a server does not do what it is asked.
-pub async fn provision(connection: &Connection, store: &Store, topology: &Topology, loaded: &Loaded, clock: &dyn Clock) -> Result<Done, Error> {
+pub async fn provision(
+    connection: &Connection,
+    store: &Store,
+    topology: &Topology,
+    loaded: &Loaded,
+    clock: &dyn Clock,
+) -> Result<Done, Error> {
     let now = Timestamp::from(clock.now());
     let streams = messaging::provision(connection, topology, now.unix_micros().unsigned_abs()).await?;
     store.migrate().await?;

@@ -189,7 +189,12 @@ async fn wait_until(due: Option<Instant>) {
 }
 
 /// Publishes a group and answers everybody in it.
-fn publish(publisher: Publisher, lane: u16, reports: Vec<Pending>, give_up_after: Duration) -> Pin<Box<dyn Future<Output = u16> + Send>> {
+fn publish(
+    publisher: Publisher,
+    lane: u16,
+    reports: Vec<Pending>,
+    give_up_after: Duration,
+) -> Pin<Box<dyn Future<Output = u16> + Send>> {
     Box::pin(async move {
         let mut payload = Vec::with_capacity(reports.iter().map(|pending| pending.part.len()).sum());
         for pending in &reports {

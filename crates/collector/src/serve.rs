@@ -62,9 +62,22 @@ struct Admitted {
 }
 
 impl Service {
-    pub(crate) fn new(catalogue: Arc<Catalogue>, clock: Arc<dyn Clock>, group_commit: GroupCommit, limits: &Limits, shutdown: Shutdown) -> Self {
+    pub(crate) fn new(
+        catalogue: Arc<Catalogue>,
+        clock: Arc<dyn Clock>,
+        group_commit: GroupCommit,
+        limits: &Limits,
+        shutdown: Shutdown,
+    ) -> Self {
         let in_flight_per_stream = limits.max_in_flight_per_stream;
-        Self(Arc::new(Shared { catalogue, clock, revisions: Revisions::default(), group_commit, in_flight_per_stream, shutdown }))
+        Self(Arc::new(Shared {
+            catalogue,
+            clock,
+            revisions: Revisions::default(),
+            group_commit,
+            in_flight_per_stream,
+            shutdown,
+        }))
     }
 }
 
@@ -119,7 +132,10 @@ impl CollectorService for Service {
 
     type SubmitStreamStream = Pin<Box<dyn Stream<Item = Result<SubmitStreamResponse, Status>> + Send>>;
 
-    async fn submit_stream(&self, request: Request<Streaming<SubmitStreamRequest>>) -> Result<Response<Self::SubmitStreamStream>, Status> {
+    async fn submit_stream(
+        &self,
+        request: Request<Streaming<SubmitStreamRequest>>,
+    ) -> Result<Response<Self::SubmitStreamStream>, Status> {
         // Few: a sender that does not read its receipts is soon not read from either.
         let (receipts, outgoing) = mpsc::channel(64);
         tokio::spawn(answer_stream(Arc::clone(&self.0), request.into_inner(), receipts));
@@ -128,7 +144,11 @@ impl CollectorService for Service {
 }
 
 /// Takes the reports of a stream as they come and sends their receipts as they are ready.
-async fn answer_stream(shared: Arc<Shared>, mut reports: Streaming<SubmitStreamRequest>, receipts: mpsc::Sender<Result<SubmitStreamResponse, Status>>) {
+async fn answer_stream(
+    shared: Arc<Shared>,
+    mut reports: Streaming<SubmitStreamRequest>,
+    receipts: mpsc::Sender<Result<SubmitStreamResponse, Status>>,
+) {
     let mut waiting = FuturesUnordered::new();
     let mut index = 0_u64;
     let mut open = true;
@@ -187,25 +207,37 @@ impl Refused {
             Self::TooMany => Some((
                 Code::ResourceExhausted,
                 "TOO_MANY_IN_FLIGHT",
-                message("Hệ thống đang nhận quá nhiều báo cáo; hãy gửi lại sau giây lát với cùng mã lần gửi.", "too many reports are in flight; send again under the same submission id"),
+                message(
+                    "Hệ thống đang nhận quá nhiều báo cáo; hãy gửi lại sau giây lát với cùng mã lần gửi.",
+                    "too many reports are in flight; send again under the same submission id",
+                ),
                 Duration::from_millis(500),
             )),
             Self::NotKept(NotKept::LogFull) => Some((
                 Code::Unavailable,
                 "LOG_FULL",
-                message("Kho lưu báo cáo đã đầy; hãy gửi lại sau với cùng mã lần gửi.", "the log of reports is full; send again later under the same submission id"),
+                message(
+                    "Kho lưu báo cáo đã đầy; hãy gửi lại sau với cùng mã lần gửi.",
+                    "the log of reports is full; send again later under the same submission id",
+                ),
                 Duration::from_secs(30),
             )),
             Self::NotKept(NotKept::LogAway) => Some((
                 Code::Unavailable,
                 "LOG_UNAVAILABLE",
-                message("Chưa ghi được báo cáo; hãy gửi lại sau giây lát với cùng mã lần gửi.", "the report is not known to be kept; send again under the same submission id"),
+                message(
+                    "Chưa ghi được báo cáo; hãy gửi lại sau giây lát với cùng mã lần gửi.",
+                    "the report is not known to be kept; send again under the same submission id",
+                ),
                 Duration::from_secs(2),
             )),
             Self::ShuttingDown => Some((
                 Code::Unavailable,
                 "SHUTTING_DOWN",
-                message("Máy chủ đang khởi động lại; hãy gửi lại sau giây lát với cùng mã lần gửi.", "the collector is going away; send again under the same submission id"),
+                message(
+                    "Máy chủ đang khởi động lại; hãy gửi lại sau giây lát với cùng mã lần gửi.",
+                    "the collector is going away; send again under the same submission id",
+                ),
                 Duration::from_secs(1),
             )),
         }
@@ -215,7 +247,9 @@ impl Refused {
 impl From<Refused> for Status {
     fn from(refused: Refused) -> Self {
         match (&refused, refused.passing()) {
-            (_, Some((code, reason, message, retry_after))) => status::refusal(code, reason, &message, Some(retry_after)),
+            (_, Some((code, reason, message, retry_after))) => {
+                status::refusal(code, reason, &message, Some(retry_after))
+            }
             (Refused::Invalid(violations), None) => status::invalid_report(violations),
             (_, None) => Self::internal("a refusal without words"),
         }

@@ -16,11 +16,13 @@ mod nats;
 mod ports;
 mod postgres;
 mod process;
+mod stack;
 mod tools;
 mod workdir;
 
 pub use nats::{NatsOptions, NatsServer};
 pub use postgres::{PostgresOptions, PostgresServer};
 pub use process::ServerError;
+pub use stack::{Stack, StackOptions};
 pub use tools::{FetchError, ToolError};
 pub use workdir::WorkdirError;

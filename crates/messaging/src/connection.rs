@@ -81,7 +81,8 @@ impl Connection {
         if !client.is_server_compatible(major, minor, 0) {
             return Err(ConnectError::TooOld { found: client.server_info().version, needed: OLDEST_SERVER });
         }
-        let context = jetstream::ContextBuilder::new().timeout(answer_within).ack_timeout(answer_within).build(client.clone());
+        let context =
+            jetstream::ContextBuilder::new().timeout(answer_within).ack_timeout(answer_within).build(client.clone());
         Ok(Self { client, context, answer_within })
     }
 
@@ -103,7 +104,9 @@ fn log(event: &Event) {
     match event {
         Event::Connected => tracing::info!("connected to NATS"),
         Event::Disconnected => tracing::warn!("the connection to NATS is lost; reconnecting"),
-        Event::SlowConsumer(subscription) => tracing::warn!(subscription, "messages of NATS came faster than they were taken; they will come again"),
+        Event::SlowConsumer(subscription) => {
+            tracing::warn!(subscription, "messages of NATS came faster than they were taken; they will come again")
+        }
         Event::ServerError(error) => tracing::warn!(%error, "the NATS server reports an error"),
         Event::ClientError(error) => tracing::warn!(%error, "the NATS client reports an error"),
         other => tracing::debug!(event = %other, "the NATS connection changed"),

@@ -5,8 +5,8 @@ mod ordered;
 mod partition;
 mod provision;
 mod publisher;
-mod submitted;
 pub mod subjects;
+mod submitted;
 pub mod totals;
 mod verdicts;
 

@@ -91,7 +91,10 @@ impl OrderedReader {
             Some(Err(error)) => return Err(broken(&error)),
             Some(Ok(message)) => message,
         };
-        let (position, number) = message.info().map(|info| (info.stream_sequence, info.consumer_sequence)).map_err(|error| broken(&error))?;
+        let (position, number) = message
+            .info()
+            .map(|info| (info.stream_sequence, info.consumer_sequence))
+            .map_err(|error| broken(&error))?;
         if number != delivery.delivered + 1 || position <= self.after {
             return Err(broken(&"a message is missing from the delivery"));
         }
@@ -105,7 +108,11 @@ async fn open(connection: &Connection, stream: &'static str, filter: &str, after
     let config = pull::Config {
         description: Some("Reads in order from a position kept elsewhere".to_owned()),
         filter_subject: filter.to_owned(),
-        deliver_policy: if after == 0 { DeliverPolicy::All } else { DeliverPolicy::ByStartSequence { start_sequence: after + 1 } },
+        deliver_policy: if after == 0 {
+            DeliverPolicy::All
+        } else {
+            DeliverPolicy::ByStartSequence { start_sequence: after + 1 }
+        },
         ack_policy: AckPolicy::None,
         replay_policy: ReplayPolicy::Instant,
         max_deliver: 1,
@@ -115,7 +122,8 @@ async fn open(connection: &Connection, stream: &'static str, filter: &str, after
         ..pull::Config::default()
     };
     let broken = |error: &dyn std::fmt::Display| ReadError::new(stream, error);
-    let consumer = connection.context.create_consumer_on_stream(config, stream).await.map_err(|error| broken(&error))?;
+    let consumer =
+        connection.context.create_consumer_on_stream(config, stream).await.map_err(|error| broken(&error))?;
     let messages = consumer
         .stream()
         .max_messages_per_batch(512)

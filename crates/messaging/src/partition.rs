@@ -49,7 +49,8 @@ impl Partitions {
     #[must_use]
     pub fn of(self, data_set: &str) -> Partition {
         // FNV-1a, 32 bits, as NATS's own subject partitioning uses.
-        let hash = data_set.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+        let hash =
+            data_set.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
         Partition(u16::try_from(hash % u32::from(self.0)).unwrap_or(0))
     }
 }
@@ -62,7 +63,10 @@ mod tests {
     fn a_data_set_keeps_its_partition() {
         let partitions = Partitions::new(32).unwrap();
         // Written down: another result would send stored data sets to other partitions.
-        assert_eq!(["identity", "online_services", "organisation"].map(|code| partitions.of(code).number()), [3, 8, 31]);
+        assert_eq!(
+            ["identity", "online_services", "organisation"].map(|code| partitions.of(code).number()),
+            [3, 8, 31]
+        );
         assert!(Partitions::new(0).is_none() && Partitions::new(1025).is_none());
     }
 }

@@ -33,7 +33,14 @@ impl Default for Topology {
     /// One machine with some gigabytes to spare.
     fn default() -> Self {
         const GIB: i64 = 1 << 30;
-        Self { replicas: 1, partitions: 32, reports_max_bytes: 8 * GIB, verdicts_max_bytes: 8 * GIB, totals_max_bytes: 2 * GIB, max_age_days: 90 }
+        Self {
+            replicas: 1,
+            partitions: 32,
+            reports_max_bytes: 8 * GIB,
+            verdicts_max_bytes: 8 * GIB,
+            totals_max_bytes: 2 * GIB,
+            max_age_days: 90,
+        }
     }
 }
 
@@ -44,7 +51,9 @@ pub enum ProvisionError {
     #[error("there must be 1 to 1024 partitions, not {0}")]
     Partitions(u16),
     /// A stream exists and differs; it is left as it is.
-    #[error("stream {stream} exists with {setting} {found} where {wanted} is wanted; change the stream or the configuration")]
+    #[error(
+        "stream {stream} exists with {setting} {found} where {wanted} is wanted; change the stream or the configuration"
+    )]
     Drift {
         /// The stream.
         stream: &'static str,
@@ -89,15 +98,26 @@ const PARTITIONS_KEY: &str = "tonghop_partitions";
 ///
 /// # Errors
 /// When JetStream refuses, or something exists and differs from what is wanted.
-pub async fn provision(connection: &Connection, topology: &Topology, now_micros: u64) -> Result<Provisioned, ProvisionError> {
+pub async fn provision(
+    connection: &Connection,
+    topology: &Topology,
+    now_micros: u64,
+) -> Result<Provisioned, ProvisionError> {
     let partitions = Partitions::new(topology.partitions).ok_or(ProvisionError::Partitions(topology.partitions))?;
     let mut done = Provisioned::default();
     let wanted = [reports(topology), verdicts(topology, partitions), totals(topology)];
     for (name, config) in [subjects::REPORTS, subjects::VERDICTS, subjects::TOTALS].into_iter().zip(wanted) {
         let config = Config { name: name.to_owned(), first_sequence: Some(now_micros), ..config };
-        if ensure_stream(&connection.context, name, config).await? { done.made.push(name) } else { done.kept.push(name) }
+        if ensure_stream(&connection.context, name, config).await? {
+            done.made.push(name)
+        } else {
+            done.kept.push(name)
+        }
     }
-    let refused = |error: &dyn std::fmt::Display| ProvisionError::Consumer { consumer: subjects::VALIDATOR, message: error.to_string() };
+    let refused = |error: &dyn std::fmt::Display| ProvisionError::Consumer {
+        consumer: subjects::VALIDATOR,
+        message: error.to_string(),
+    };
     connection
         .context
         .create_consumer_on_stream(validator(), subjects::REPORTS)
@@ -173,15 +193,21 @@ fn validator() -> pull::Config {
 }
 
 /// Makes the stream and says true, or finds it as wanted and says false.
-async fn ensure_stream(context: &jetstream::Context, name: &'static str, wanted: Config) -> Result<bool, ProvisionError> {
+async fn ensure_stream(
+    context: &jetstream::Context,
+    name: &'static str,
+    wanted: Config,
+) -> Result<bool, ProvisionError> {
     let refused = |error: &dyn std::fmt::Display| ProvisionError::Stream { stream: name, message: error.to_string() };
     match context.get_stream(name).await {
         Ok(stream) => compare(name, &stream.cached_info().config, &wanted).map(|()| false),
-        Err(error) if matches!(error.kind(), GetStreamErrorKind::JetStream(ref error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND) => {
+        Err(error) if matches!(error.kind(), GetStreamErrorKind::JetStream(ref error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND) =>
+        {
             match context.create_stream(wanted.clone()).await {
                 Ok(_) => Ok(true),
                 // Somebody else was quicker: what they made must be what is wanted.
-                Err(error) if matches!(error.kind(), CreateStreamErrorKind::JetStream(ref error) if error.error_code() == ErrorCode::STREAM_NAME_EXIST) => {
+                Err(error) if matches!(error.kind(), CreateStreamErrorKind::JetStream(ref error) if error.error_code() == ErrorCode::STREAM_NAME_EXIST) =>
+                {
                     let stream = context.get_stream(name).await.map_err(|error| refused(&error))?;
                     compare(name, &stream.cached_info().config, &wanted).map(|()| false)
                 }
@@ -193,7 +219,12 @@ async fn ensure_stream(context: &jetstream::Context, name: &'static str, wanted:
 }
 
 fn compare(stream: &'static str, found: &Config, wanted: &Config) -> Result<(), ProvisionError> {
-    fn same<T: PartialEq + std::fmt::Debug>(stream: &'static str, setting: &'static str, found: &T, wanted: &T) -> Result<(), ProvisionError> {
+    fn same<T: PartialEq + std::fmt::Debug>(
+        stream: &'static str,
+        setting: &'static str,
+        found: &T,
+        wanted: &T,
+    ) -> Result<(), ProvisionError> {
         if found == wanted {
             return Ok(());
         }
@@ -220,8 +251,14 @@ impl Connection {
     /// When the streams were not provisioned, or JetStream does not answer.
     pub async fn partitions(&self) -> Result<Partitions, ProvisionError> {
         let refused = |message: String| ProvisionError::Stream { stream: subjects::VERDICTS, message };
-        let stream = self.context.get_stream(subjects::VERDICTS).await.map_err(|error| refused(format!("{error}; run `tonghop provision` first")))?;
+        let stream = self
+            .context
+            .get_stream(subjects::VERDICTS)
+            .await
+            .map_err(|error| refused(format!("{error}; run `tonghop provision` first")))?;
         let stated = stream.cached_info().config.metadata.get(PARTITIONS_KEY).and_then(|count| count.parse().ok());
-        stated.and_then(Partitions::new).ok_or_else(|| refused("it does not say how many partitions it has; run `tonghop provision`".to_owned()))
+        stated
+            .and_then(Partitions::new)
+            .ok_or_else(|| refused("it does not say how many partitions it has; run `tonghop provision`".to_owned()))
     }
 }

@@ -174,7 +174,11 @@ impl Publisher {
         };
         for (place, message) in first.iter().enumerate() {
             self.check_size(message)?;
-            let published = self.connection.client.publish_with_headers(message.subject.clone(), headers(place, message), message.payload.clone());
+            let published = self.connection.client.publish_with_headers(
+                message.subject.clone(),
+                headers(place, message),
+                message.payload.clone(),
+            );
             // The channel to the connection is full while the connection is away: that wait has a bound too.
             match tokio::time::timeout(self.connection.answer_within, published).await {
                 Ok(Ok(())) => {}
@@ -204,7 +208,8 @@ impl Publisher {
             }
             Ok(Ok(answer)) => answer,
         };
-        let answer: Answer = serde_json::from_slice(&answer.payload).map_err(|error| PublishError::Unreadable(error.to_string()))?;
+        let answer: Answer =
+            serde_json::from_slice(&answer.payload).map_err(|error| PublishError::Unreadable(error.to_string()))?;
         match answer.error {
             None => Ok(Published { sequence: answer.seq }),
             Some(ApiError { err_code, description }) => Err(PublishError::Refused { code: err_code, description }),

@@ -118,7 +118,11 @@ impl TotalsEvent {
     /// # Errors
     /// Never in practice: every part of an event has a JSON form.
     pub fn message(&self) -> Result<Outgoing, serde_json::Error> {
-        Ok(Outgoing { subject: self.subject.clone(), message_id: self.id.clone(), payload: serde_json::to_vec(self)?.into() })
+        Ok(Outgoing {
+            subject: self.subject.clone(),
+            message_id: self.id.clone(),
+            payload: serde_json::to_vec(self)?.into(),
+        })
     }
 }
 
@@ -148,7 +152,11 @@ pub fn unpack(packed: &[u8]) -> Result<Vec<Outgoing>, DamagedOutbox> {
     let packed = Bytes::from(lz4_flex::decompress_size_prepended(packed).map_err(|_| DamagedOutbox)?);
     let mut at = 0;
     let mut part = || {
-        let length = packed.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes).ok_or(DamagedOutbox)? as usize;
+        let length = packed
+            .get(at..at + 4)
+            .and_then(|bytes| bytes.try_into().ok())
+            .map(u32::from_le_bytes)
+            .ok_or(DamagedOutbox)? as usize;
         let range = at + 4..at + 4 + length;
         at = range.end;
         if at <= packed.len() { Ok((packed.slice(range), at == packed.len())) } else { Err(DamagedOutbox) }

@@ -29,7 +29,13 @@ pub fn quarantined_message(partition: Partition, message: &QuarantinedMessage) -
     outgoing(subjects::quarantined(partition), "q", message.log_sequence, partition, message)
 }
 
-fn outgoing(subject: String, kind: &str, log_sequence: u64, partition: Partition, message: &impl prost::Message) -> Outgoing {
+fn outgoing(
+    subject: String,
+    kind: &str,
+    log_sequence: u64,
+    partition: Partition,
+    message: &impl prost::Message,
+) -> Outgoing {
     let message_id = format!("{kind}-{log_sequence}-{partition}");
     Outgoing { subject, message_id, payload: message.encode_to_vec().into() }
 }
@@ -107,7 +113,12 @@ impl Verdicts {
 
 fn read(position: u64, subject: &str, payload: &Bytes) -> Verdict {
     let position = Position(position);
-    let unreadable = |error: String| Body::Quarantined { log_sequence: position.0, subject: subject.to_owned(), error, payload: payload.clone() };
+    let unreadable = |error: String| Body::Quarantined {
+        log_sequence: position.0,
+        subject: subject.to_owned(),
+        error,
+        payload: payload.clone(),
+    };
     let body = if subject.starts_with("reports.quarantined.") {
         match QuarantinedMessage::decode(payload.as_ref()) {
             Ok(QuarantinedMessage { log_sequence, subject, error, payload, payload_length: _ }) => {
@@ -117,7 +128,9 @@ fn read(position: u64, subject: &str, payload: &Bytes) -> Verdict {
         }
     } else {
         match JudgedBatch::decode(payload.as_ref()) {
-            Ok(batch) => proto::event::decode(batch, position).map_or_else(|error| unreadable(error.to_string()), Body::Judged),
+            Ok(batch) => {
+                proto::event::decode(batch, position).map_or_else(|error| unreadable(error.to_string()), Body::Judged)
+            }
             Err(error) => unreadable(error.to_string()),
         }
     };

@@ -203,7 +203,11 @@ mod tests {
 
     #[test]
     fn parts_in_a_row_are_a_batch() {
-        let report = |principal: &str| pb::SubmittedReport { report: None, received_at_micros: 5, principal: principal.to_owned() };
+        let report = |principal: &str| pb::SubmittedReport {
+            report: None,
+            received_at_micros: 5,
+            principal: principal.to_owned(),
+        };
         let reports = vec![report("a"), report("b"), report("")];
         let parts: Vec<u8> = reports.iter().flat_map(encode_submitted).collect();
         assert_eq!(parts, pb::SubmittedBatch { reports }.encode_to_vec());

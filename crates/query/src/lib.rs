@@ -1,1 +1,132 @@
-//! See the crate's README.
+#![doc = include_str!("../README.md")]
+
+mod answer;
+mod config;
+mod expected;
+mod page;
+mod question;
+mod read;
+mod refused;
+mod serve;
+#[cfg(test)]
+mod tiny;
+mod watch;
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use domain::Catalogue;
+use messaging::{ConnectError, Connection, ProvisionError, ReadError, totals::TotalsFeed};
+use proto::pb::query::v1::query_service_server::QueryServiceServer;
+use runtime::{
+    Process, Shutdown,
+    grpc::{Listener, ServeError},
+};
+use store::{Store, StoreError};
+
+pub use config::{Config, Limits};
+use read::Reader;
+use serve::Service;
+use watch::Hub;
+
+/// The largest question, in bytes: a question is four short texts.
+const MAX_QUESTION_BYTES: usize = 64 * 1024;
+
+/// What a call may take longer than the database: to send its question.
+const ASKING: Duration = Duration::from_secs(2);
+
+/// Why a query service cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The port cannot be bound.
+    #[error("the port cannot be bound")]
+    Listen(#[source] io::Error),
+    /// NATS cannot be reached.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The streams were not provisioned.
+    #[error(transparent)]
+    Provision(#[from] ProvisionError),
+    /// The events about totals cannot be followed.
+    #[error("the events about totals cannot be followed")]
+    Feed(#[from] ReadError),
+    /// PostgreSQL cannot be reached.
+    #[error("cannot connect to PostgreSQL")]
+    Store(#[from] StoreError),
+}
+
+/// A query service whose port is bound and whose connections stand.
+#[derive(Debug)]
+pub struct Query {
+    listener: Listener,
+    local_addr: SocketAddr,
+    connection: Connection,
+    feed: TotalsFeed,
+    store: Store,
+    reader: Reader,
+    hub: Arc<Hub>,
+    limits: Limits,
+}
+
+impl Query {
+    /// Binds the port, then connects to PostgreSQL and NATS and begins to follow the events about totals. `catalogue` is
+    /// used, whatever directory the configuration names.
+    ///
+    /// # Errors
+    /// When one of these fails, or streams and partitions were not provisioned.
+    pub async fn bind(config: &Config, catalogue: Arc<Catalogue>) -> Result<Self, BindError> {
+        let Config { catalogue: _, grpc, nats, store, limits, telemetry: _ } = config;
+        let listener = Listener::bind(grpc).await.map_err(BindError::Listen)?;
+        let local_addr = listener.local_addr().map_err(BindError::Listen)?;
+        let half_of_the_connections = usize::try_from(store.max_connections.div_ceil(2)).unwrap_or(1);
+        let store = Store::connect("query", store).await?;
+        let connection = Connection::open("query", nats).await?;
+        let partitions = connection.partitions().await?;
+        let feed = TotalsFeed::from_now(connection.clone()).await?;
+        let reader = Reader::new(catalogue, store.clone(), partitions, limits.answer_within);
+        let hub = Arc::new(Hub::new(limits.max_watchers, half_of_the_connections));
+        Ok(Self { listener, local_addr, connection, feed, store, reader, hub, limits: limits.clone() })
+    }
+
+    /// The address it listens on, with the port that was chosen.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Serves until shutdown is requested; then watchers are sent away and questions that were asked are answered before
+    /// this returns.
+    ///
+    /// # Errors
+    /// When serving fails, or calls or connections were still open at the deadline of the drain.
+    pub async fn serve(self, shutdown: Shutdown) -> Result<(), ServeError> {
+        let Self { listener, local_addr: _, connection, feed, store, reader, hub, limits } = self;
+        // Covers the reading of a question and the beginning of the answer, not the life of a watch.
+        let timeout = limits.answer_within + ASKING;
+        let service = Service::new(reader, Arc::clone(&hub), limits, shutdown.clone());
+        let service = QueryServiceServer::new(service).max_decoding_message_size(MAX_QUESTION_BYTES);
+        let serving = listener.serve::<QueryServiceServer<Service>>(
+            |server| server.clone().timeout(timeout).add_service(service),
+            &shutdown,
+        );
+        let served = tokio::select! {
+            served = serving => served,
+            never = watch::follow(feed, &hub) => match never {},
+        };
+        // A connection of the database is given back within `answer_within`: this ends.
+        store.close().await;
+        connection.close().await;
+        served
+    }
+}
+
+/// Runs a query service as a process of its own.
+///
+/// # Errors
+/// When it cannot start or serving fails.
+pub async fn run(config: Config, process: Process) -> anyhow::Result<()> {
+    let loaded = catalogue::load(&config.catalogue)?;
+    tracing::info!(version = %loaded.catalogue.version(), "loaded the catalogue");
+    let query = Query::bind(&config, Arc::new(loaded.catalogue)).await?;
+    tracing::info!(address = %query.local_addr(), "answering questions");
+    Ok(query.serve(process.shutdown).await?)
+}

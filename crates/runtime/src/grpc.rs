@@ -32,7 +32,8 @@ impl GrpcConfig {
     /// That address, all else as usual.
     #[must_use]
     pub fn on(listen: SocketAddr) -> Self {
-        let (max_concurrent_streams, drain_timeout) = (Self::default_max_concurrent_streams(), Self::default_drain_timeout());
+        let (max_concurrent_streams, drain_timeout) =
+            (Self::default_max_concurrent_streams(), Self::default_drain_timeout());
         Self { listen, max_concurrent_streams, drain_timeout }
     }
 
@@ -85,16 +86,22 @@ impl Listener {
     ///
     /// # Errors
     /// When the transport fails or the drain is cut off.
-    pub async fn serve<S: NamedService>(self, add: impl FnOnce(&mut Server) -> Router, shutdown: &Shutdown) -> Result<(), ServeError> {
+    pub async fn serve<S: NamedService>(
+        self,
+        add: impl FnOnce(&mut Server) -> Router,
+        shutdown: &Shutdown,
+    ) -> Result<(), ServeError> {
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<S>().await;
         let routes = add(&mut server(&self.config)).add_service(health_service);
-        let incoming = TcpIncoming::from(self.listener).with_nodelay(Some(true)).with_keepalive(Some(Duration::from_secs(30)));
+        let incoming =
+            TcpIncoming::from(self.listener).with_nodelay(Some(true)).with_keepalive(Some(Duration::from_secs(30)));
         let stop = async {
             shutdown.requested().await;
             health.set_not_serving::<S>().await;
         };
-        let served = shutdown.drain(self.config.drain_timeout, routes.serve_with_incoming_shutdown(incoming, stop)).await?;
+        let served =
+            shutdown.drain(self.config.drain_timeout, routes.serve_with_incoming_shutdown(incoming, stop)).await?;
         Ok(served?)
     }
 }

@@ -85,7 +85,11 @@ impl Batch {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn known(&mut self, ids: &[SubmissionId], nameless: &[Origin]) -> Result<(Vec<Known>, Vec<Origin>), StoreError> {
+    pub async fn known(
+        &mut self,
+        ids: &[SubmissionId],
+        nameless: &[Origin],
+    ) -> Result<(Vec<Known>, Vec<Origin>), StoreError> {
         submission::known(self.connection(), ids, nameless).await
     }
 
@@ -93,7 +97,10 @@ impl Batch {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn totals(&mut self, units: &[(DataSetCode, Period, OrgUnitCode)]) -> Result<Vec<StoredTotal>, StoreError> {
+    pub async fn totals(
+        &mut self,
+        units: &[(DataSetCode, Period, OrgUnitCode)],
+    ) -> Result<Vec<StoredTotal>, StoreError> {
         total::read(self.connection(), units).await
     }
 

@@ -12,7 +12,12 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn provision_catalogue(&self, catalogue: &Catalogue, org_units: &[UnitVersion], now: Timestamp) -> Result<bool, StoreError> {
+    pub async fn provision_catalogue(
+        &self,
+        catalogue: &Catalogue,
+        org_units: &[UnitVersion],
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
         let version = catalogue.version().as_str();
         let mut transaction = self.pool.begin().await?;
         sqlx::query("LOCK TABLE catalogue_version IN SHARE ROW EXCLUSIVE MODE").execute(&mut *transaction).await?;
@@ -30,7 +35,10 @@ impl Store {
             insert_org_units(&mut transaction, catalogue, org_units).await?;
             insert_data_sets(&mut transaction, catalogue).await?;
         } else {
-            sqlx::query("UPDATE catalogue_version SET is_current = true WHERE version = $1").bind(version).execute(&mut *transaction).await?;
+            sqlx::query("UPDATE catalogue_version SET is_current = true WHERE version = $1")
+                .bind(version)
+                .execute(&mut *transaction)
+                .await?;
         }
         transaction.commit().await?;
         Ok(is_new)
@@ -41,12 +49,17 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn current_catalogue(&self) -> Result<Option<String>, StoreError> {
-        let version = sqlx::query_scalar("SELECT version FROM catalogue_version WHERE is_current").fetch_optional(&self.pool);
+        let version =
+            sqlx::query_scalar("SELECT version FROM catalogue_version WHERE is_current").fetch_optional(&self.pool);
         Ok(version.await?)
     }
 }
 
-async fn insert_org_units(connection: &mut PgConnection, catalogue: &Catalogue, org_units: &[UnitVersion]) -> Result<(), StoreError> {
+async fn insert_org_units(
+    connection: &mut PgConnection,
+    catalogue: &Catalogue,
+    org_units: &[UnitVersion],
+) -> Result<(), StoreError> {
     macro_rules! column {
         ($unit:ident => $value:expr) => {
             org_units.iter().map(|$unit| $value).collect::<Vec<_>>()

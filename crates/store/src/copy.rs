@@ -34,7 +34,11 @@ impl CopyRows {
     }
 
     /// Sends the rows with a `COPY … FROM STDIN (FORMAT binary)`.
-    pub(crate) async fn send(mut self, connection: &mut PgConnection, statement: &'static str) -> Result<(), StoreError> {
+    pub(crate) async fn send(
+        mut self,
+        connection: &mut PgConnection,
+        statement: &'static str,
+    ) -> Result<(), StoreError> {
         self.bytes.extend_from_slice(&(-1_i16).to_be_bytes());
         let mut copy = connection.copy_in_raw(statement).await?;
         copy.send(self.bytes).await?;

@@ -31,7 +31,8 @@ impl Leases {
     /// # Errors
     /// When the connection is gone, and all leases with it.
     pub async fn take(&mut self, partition: u16) -> Result<bool, StoreError> {
-        let taken = sqlx::query_scalar("SELECT pg_try_advisory_lock($1, $2)").bind(LOCK_CLASS).bind(i32::from(partition));
+        let taken =
+            sqlx::query_scalar("SELECT pg_try_advisory_lock($1, $2)").bind(LOCK_CLASS).bind(i32::from(partition));
         Ok(taken.fetch_one(&mut self.connection).await?)
     }
 

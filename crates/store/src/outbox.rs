@@ -14,7 +14,12 @@ pub struct Unpublished {
     pub events: Vec<u8>,
 }
 
-pub(crate) async fn insert(connection: &mut PgConnection, partition: u16, position: Position, events: &[u8]) -> Result<(), StoreError> {
+pub(crate) async fn insert(
+    connection: &mut PgConnection,
+    partition: u16,
+    position: Position,
+    events: &[u8],
+) -> Result<(), StoreError> {
     sqlx::query("INSERT INTO outbox (partition, position, events) VALUES ($1, $2, $3)")
         .bind(i32::from(partition))
         .bind(signed(position.0))

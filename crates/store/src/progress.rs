@@ -14,7 +14,11 @@ pub(crate) async fn lock(connection: &mut PgConnection, partition: u16) -> Resul
     unsigned(position, "position").map(Position)
 }
 
-pub(crate) async fn advance(connection: &mut PgConnection, partition: u16, position: Position) -> Result<(), StoreError> {
+pub(crate) async fn advance(
+    connection: &mut PgConnection,
+    partition: u16,
+    position: Position,
+) -> Result<(), StoreError> {
     sqlx::query("UPDATE partition_progress SET position = $2 WHERE partition = $1")
         .bind(i32::from(partition))
         .bind(signed(position.0))

@@ -21,7 +21,11 @@ pub struct Quarantined {
     pub payload: Vec<u8>,
 }
 
-pub(crate) async fn insert(connection: &mut PgConnection, message: &Quarantined, found_at: Timestamp) -> Result<(), StoreError> {
+pub(crate) async fn insert(
+    connection: &mut PgConnection,
+    message: &Quarantined,
+    found_at: Timestamp,
+) -> Result<(), StoreError> {
     let Quarantined { position, log_sequence, subject, error, payload } = message;
     sqlx::query(
         "INSERT INTO quarantine (position, log_sequence, subject, error, payload, found_at) VALUES ($1, $2, $3, $4, $5, $6)

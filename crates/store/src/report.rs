@@ -87,7 +87,8 @@ pub(crate) async fn insert(connection: &mut PgConnection, reports: &[Accepted]) 
         write(&mut row, accepted);
         row.int8(1);
     }
-    let statement = "COPY report (data_set, period, org_unit, revision, submission_id, digest, withdrawn, cells, catalogue_version,
+    let statement =
+        "COPY report (data_set, period, org_unit, revision, submission_id, digest, withdrawn, cells, catalogue_version,
         principal, received_at, log_sequence, log_index, position, version) FROM STDIN (FORMAT binary)";
     rows.send(connection, statement).await
 }

@@ -16,25 +16,33 @@ pub(crate) async fn known(
     nameless: &[Origin],
 ) -> Result<(Vec<Known>, Vec<Origin>), StoreError> {
     let ids: Vec<uuid::Uuid> = ids.iter().map(|id| id.0).collect();
-    let rows = sqlx::query("SELECT submission_id, digest, fate, log_sequence, log_index FROM submission WHERE submission_id = ANY($1)")
-        .bind(ids)
-        .fetch_all(&mut *connection)
-        .await?;
+    let rows = sqlx::query(
+        "SELECT submission_id, digest, fate, log_sequence, log_index FROM submission WHERE submission_id = ANY($1)",
+    )
+    .bind(ids)
+    .fetch_all(&mut *connection)
+    .await?;
     let (mut known, mut settled) = (Vec::new(), Vec::with_capacity(rows.len()));
     for row in rows {
         settled.push(origin(row.try_get("log_sequence")?, row.try_get("log_index")?)?);
         if row.try_get::<&str, _>("fate")? != Fate::Rejected.code() {
-            let digest = row.try_get::<&[u8], _>("digest")?.try_into().map(ContentDigest).map_err(|_| StoreError::Malformed("digest"))?;
+            let digest = row
+                .try_get::<&[u8], _>("digest")?
+                .try_into()
+                .map(ContentDigest)
+                .map_err(|_| StoreError::Malformed("digest"))?;
             known.push(Known { submission_id: SubmissionId(row.try_get("submission_id")?), digest });
         }
     }
     // Reports whose submission id could not be read are found by their place alone; there are hardly ever any.
     if !nameless.is_empty() {
         let sequences: Vec<i64> = nameless.iter().map(|origin| signed(origin.sequence)).collect();
-        let rows = sqlx::query("SELECT log_sequence, log_index FROM submission WHERE log_sequence = ANY($1) AND submission_id IS NULL")
-            .bind(sequences)
-            .fetch_all(connection)
-            .await?;
+        let rows = sqlx::query(
+            "SELECT log_sequence, log_index FROM submission WHERE log_sequence = ANY($1) AND submission_id IS NULL",
+        )
+        .bind(sequences)
+        .fetch_all(connection)
+        .await?;
         for row in rows {
             settled.push(origin(row.try_get("log_sequence")?, row.try_get("log_index")?)?);
         }
@@ -73,7 +81,8 @@ pub(crate) async fn insert(connection: &mut PgConnection, ledger: &[Settled]) ->
         }
         row.int4(i32::try_from(violations.omitted()).unwrap_or(i32::MAX));
     }
-    let statement = "COPY submission (log_sequence, log_index, submission_id, data_set, period, org_unit, revision, fate, digest,
+    let statement =
+        "COPY submission (log_sequence, log_index, submission_id, data_set, period, org_unit, revision, fate, digest,
         principal, received_at, position, violations, violations_omitted) FROM STDIN (FORMAT binary)";
     rows.send(connection, statement).await
 }
@@ -163,7 +172,8 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn fate_counts(&self) -> Result<FateCounts, StoreError> {
-        let rows = sqlx::query("SELECT fate, count(*) AS count FROM submission GROUP BY fate").fetch_all(&self.pool).await?;
+        let rows =
+            sqlx::query("SELECT fate, count(*) AS count FROM submission GROUP BY fate").fetch_all(&self.pool).await?;
         let mut counts = FateCounts::default();
         for row in rows {
             let fate = Fate::from_code(row.try_get("fate")?).ok_or(StoreError::Malformed("fate"))?;

@@ -1,10 +1,6 @@
 //! The table `total`.
 
-use domain::{
-    DataSetCode, LevelCode, OrgUnitCode, Period, Timestamp, Values,
-    fold::Tally,
-    settle::Position,
-};
+use domain::{DataSetCode, LevelCode, OrgUnitCode, Period, Timestamp, Values, fold::Tally, settle::Position};
 use sqlx::{PgConnection, Row as _, postgres::PgRow};
 use time::OffsetDateTime;
 
@@ -41,7 +37,10 @@ pub struct TotalWrite {
 }
 
 /// Reads the totals of some units.
-pub(crate) async fn read(connection: &mut PgConnection, units: &[(DataSetCode, Period, OrgUnitCode)]) -> Result<Vec<StoredTotal>, StoreError> {
+pub(crate) async fn read(
+    connection: &mut PgConnection,
+    units: &[(DataSetCode, Period, OrgUnitCode)],
+) -> Result<Vec<StoredTotal>, StoreError> {
     let rows = sqlx::query(
         "SELECT total.* FROM unnest($1::text[], $2::text[], $3::text[]) AS wanted (data_set, period, org_unit)
          JOIN total USING (data_set, period, org_unit)",
@@ -71,10 +70,19 @@ fn read_level(text: &str) -> Result<LevelCode, StoreError> {
 }
 
 fn read_tally(row: &PgRow) -> Result<Tally, StoreError> {
-    Ok(Tally { reported: row.try_get("reported")?, sums: row.try_get("sums")?, contributing: row.try_get("contributing")? })
+    Ok(Tally {
+        reported: row.try_get("reported")?,
+        sums: row.try_get("sums")?,
+        contributing: row.try_get("contributing")?,
+    })
 }
 
-pub(crate) async fn write(connection: &mut PgConnection, writes: &[TotalWrite], position: Position, changed_at: Timestamp) -> Result<(), StoreError> {
+pub(crate) async fn write(
+    connection: &mut PgConnection,
+    writes: &[TotalWrite],
+    position: Position,
+    changed_at: Timestamp,
+) -> Result<(), StoreError> {
     let (new, changed): (Vec<&TotalWrite>, Vec<&TotalWrite>) = writes.iter().partition(|write| write.is_new);
     if !new.is_empty() {
         let mut rows = CopyRows::new(10);
@@ -175,17 +183,20 @@ impl Store {
         let mut up_to = None;
         for row in &rows {
             up_to = Some(Position(unsigned(row.try_get("up_to")?, "position")?));
-            let place = usize::try_from(row.try_get::<i64, _>("place")? - 1).map_err(|_| StoreError::Malformed("place"))?;
+            let place =
+                usize::try_from(row.try_get::<i64, _>("place")? - 1).map_err(|_| StoreError::Malformed("place"))?;
             let unit = &mut units[place];
             if let Some(level) = row.try_get::<Option<&str>, _>("level")? {
                 unit.levels.push((read_level(level)?, read_tally(row)?));
                 unit.version = unit.version.max(row.try_get("version")?);
-                unit.changed_at = unit.changed_at.max(Some(Timestamp::from(row.try_get::<OffsetDateTime, _>("changed_at")?)));
+                unit.changed_at =
+                    unit.changed_at.max(Some(Timestamp::from(row.try_get::<OffsetDateTime, _>("changed_at")?)));
             }
             if let Some(withdrawn) = row.try_get::<Option<bool>, _>("withdrawn")? {
                 unit.own_version = row.try_get("own_version")?;
                 unit.own_received_at = Some(Timestamp::from(row.try_get::<OffsetDateTime, _>("received_at")?));
-                unit.own_report = (!withdrawn).then(|| row.try_get::<Vec<Option<i64>>, _>("cells").map(Values::from)).transpose()?;
+                unit.own_report =
+                    (!withdrawn).then(|| row.try_get::<Vec<Option<i64>>, _>("cells").map(Values::from)).transpose()?;
             }
         }
         match up_to {

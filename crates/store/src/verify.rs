@@ -104,7 +104,11 @@ impl Store {
     pub async fn verify(&self) -> Result<Verification, StoreError> {
         let mut transaction = self.pool.begin().await?;
         // A year of the nation takes longer than any other statement of ours.
-        for statement in ["SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", "SET LOCAL statement_timeout = '30min'", "SET LOCAL work_mem = '128MB'"] {
+        for statement in [
+            "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+            "SET LOCAL statement_timeout = '30min'",
+            "SET LOCAL work_mem = '128MB'",
+        ] {
             sqlx::query(statement).execute(&mut *transaction).await?;
         }
         sqlx::query(CLOSURE).execute(&mut *transaction).await?;

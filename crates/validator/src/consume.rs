@@ -29,7 +29,13 @@ pub(crate) async fn run(connection: Connection, partitions: Partitions, catalogu
 }
 
 /// Judges batch after batch until the delivery breaks off or shutdown is requested.
-async fn judge_until_broken(batches: &mut SubmittedBatches, publisher: &Publisher, partitions: Partitions, catalogue: &Catalogue, shutdown: &Shutdown) {
+async fn judge_until_broken(
+    batches: &mut SubmittedBatches,
+    publisher: &Publisher,
+    partitions: Partitions,
+    catalogue: &Catalogue,
+    shutdown: &Shutdown,
+) {
     loop {
         let first = tokio::select! {
             biased;
@@ -50,7 +56,8 @@ async fn judge_until_broken(batches: &mut SubmittedBatches, publisher: &Publishe
             }
         }
         if !taken.is_empty() {
-            let messages: Vec<Outgoing> = taken.iter().flat_map(|batch| verdicts(catalogue, partitions, batch)).collect();
+            let messages: Vec<Outgoing> =
+                taken.iter().flat_map(|batch| verdicts(catalogue, partitions, batch)).collect();
             publish(publisher, &messages, &taken, shutdown).await;
         }
         if let Some(error) = broken {

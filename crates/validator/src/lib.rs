@@ -47,7 +47,12 @@ impl Validator {
     pub async fn run(self, shutdown: Shutdown) {
         let mut workers = tokio::task::JoinSet::new();
         for _ in 0..self.workers.max(1) {
-            workers.spawn(consume::run(self.connection.clone(), self.partitions, Arc::clone(&self.catalogue), shutdown.clone()));
+            workers.spawn(consume::run(
+                self.connection.clone(),
+                self.partitions,
+                Arc::clone(&self.catalogue),
+                shutdown.clone(),
+            ));
         }
         while let Some(ended) = workers.join_next().await {
             if let Err(error) = ended {

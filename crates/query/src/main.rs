@@ -1,0 +1,5 @@
+//! The query service's process.
+
+fn main() -> std::process::ExitCode {
+    runtime::main("query", env!("CARGO_PKG_VERSION"), query::run)
+}
