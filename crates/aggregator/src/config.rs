@@ -59,3 +59,15 @@ impl Default for Limits {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sample_is_understood() {
+        let sample = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/config/aggregator.toml");
+        let config: Config = runtime::config::load(&sample).unwrap();
+        assert_eq!(config.nats.url, "nats://nats:4222");
+    }
+}

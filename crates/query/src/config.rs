@@ -91,4 +91,11 @@ mod tests {
         let error = toml::from_str::<Config>(&format!("{SAMPLE}\n[limits]\nmax_watcher = 3")).unwrap_err();
         assert!(error.message().contains("unknown field `max_watcher`"), "{error}");
     }
+
+    #[test]
+    fn the_sample_is_understood() {
+        let sample = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/config/query.toml");
+        let config: Config = runtime::config::load(&sample).unwrap();
+        assert_eq!(config.nats.url, "nats://nats:4222");
+    }
 }

@@ -42,42 +42,48 @@ pub struct Mismatch {
     pub recomputed: String,
 }
 
-/// Each unit with each of its ancestors and itself, on the last day of each period that was reported on.
+/// What the current catalogue says about the forms that were reported, and the last day of each period.
+const SHEETS: &str = "
+CREATE TEMPORARY TABLE sheet ON COMMIT DROP AS
+SELECT DISTINCT data_set.code AS data_set, used.period, period_last_day(used.period, data_set.calendar) AS day,
+    (SELECT array_agg(cell.additive ORDER BY cell.place) FROM cell
+     WHERE cell.catalogue_version = catalogue.version AND cell.data_set = data_set.code) AS additive
+FROM (SELECT data_set, period FROM report UNION SELECT data_set, period FROM total) AS used
+JOIN data_set ON data_set.code = used.data_set
+JOIN catalogue_version AS catalogue ON catalogue.version = data_set.catalogue_version AND catalogue.is_current";
+
+/// The tree on each of those days.
+const TREE: &str = "
+CREATE TEMPORARY TABLE tree ON COMMIT DROP AS
+SELECT days.day, org_unit.code, org_unit.parent_code, org_unit.level
+FROM (SELECT DISTINCT day FROM sheet) AS days
+JOIN org_unit ON org_unit.valid_from <= days.day AND days.day < org_unit.valid_to
+JOIN catalogue_version AS catalogue ON catalogue.version = org_unit.catalogue_version AND catalogue.is_current";
+
+/// Each unit with each of its ancestors and itself, except where the ancestor has nothing below it: such a unit has no
+/// total, its report is its total.
 const CLOSURE: &str = "
 CREATE TEMPORARY TABLE closure ON COMMIT DROP AS
-WITH RECURSIVE sheet AS (
-    SELECT DISTINCT data_set.code AS data_set, used.period, period_last_day(used.period, data_set.calendar) AS day
-    FROM (SELECT data_set, period FROM report UNION SELECT data_set, period FROM total) AS used
-    JOIN data_set ON data_set.code = used.data_set
-    JOIN catalogue_version AS catalogue ON catalogue.version = data_set.catalogue_version AND catalogue.is_current
-), tree AS (
-    SELECT days.day, org_unit.code, org_unit.parent_code, org_unit.level
-    FROM (SELECT DISTINCT day FROM sheet) AS days
-    JOIN org_unit ON org_unit.valid_from <= days.day AND days.day < org_unit.valid_to
-    JOIN catalogue_version AS catalogue ON catalogue.version = org_unit.catalogue_version AND catalogue.is_current
-), walk AS (
+WITH RECURSIVE walk AS (
     SELECT day, code AS unit, level, code AS ancestor, parent_code AS next, true AS own FROM tree
     UNION ALL
     SELECT walk.day, walk.unit, walk.level, tree.code, tree.parent_code, false
     FROM walk JOIN tree ON tree.day = walk.day AND tree.code = walk.next
 )
-SELECT sheet.data_set, sheet.period, walk.unit, walk.level, walk.ancestor, walk.own
-FROM sheet JOIN walk USING (day)
--- A unit with nothing below it has no total: its report is its total.
-WHERE EXISTS (SELECT FROM tree WHERE tree.day = walk.day AND tree.parent_code = walk.ancestor)";
+SELECT walk.day, walk.unit, walk.level, walk.ancestor, walk.own
+FROM walk JOIN (SELECT DISTINCT day, parent_code FROM tree) AS parent ON parent.day = walk.day AND parent.parent_code = walk.ancestor";
 
 const RECOMPUTED: &str = "
 CREATE TEMPORARY TABLE recomputed ON COMMIT DROP AS
 WITH cells AS (
     SELECT report.data_set, report.period, closure.ancestor AS org_unit, closure.level, given.place,
         count(*) AS reported,
-        coalesce(sum(given.value) FILTER (WHERE cell.additive OR closure.own), 0) AS sum,
-        count(given.value) FILTER (WHERE cell.additive OR closure.own) AS contributing
+        coalesce(sum(given.value) FILTER (WHERE given.additive OR closure.own), 0) AS sum,
+        count(given.value) FILTER (WHERE given.additive OR closure.own) AS contributing
     FROM report
-    JOIN closure ON closure.data_set = report.data_set AND closure.period = report.period AND closure.unit = report.org_unit
-    CROSS JOIN LATERAL unnest(report.cells) WITH ORDINALITY AS given (value, place)
-    JOIN cell ON cell.data_set = report.data_set AND cell.place = given.place
-    JOIN catalogue_version AS catalogue ON catalogue.version = cell.catalogue_version AND catalogue.is_current
+    JOIN sheet ON sheet.data_set = report.data_set AND sheet.period = report.period
+    JOIN closure ON closure.day = sheet.day AND closure.unit = report.org_unit
+    CROSS JOIN LATERAL unnest(report.cells, sheet.additive) WITH ORDINALITY AS given (value, additive, place)
     WHERE NOT report.withdrawn
     GROUP BY report.data_set, report.period, closure.ancestor, closure.level, given.place
 )
@@ -103,17 +109,23 @@ impl Store {
     /// When the database fails.
     pub async fn verify(&self) -> Result<Verification, StoreError> {
         let mut transaction = self.pool.begin().await?;
-        // A year of the nation takes longer than any other statement of ours.
         for statement in [
             "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+            // A year of the nation takes longer than any other statement of ours, and compiling it longer than running it.
             "SET LOCAL statement_timeout = '30min'",
+            "SET LOCAL jit = off",
             "SET LOCAL work_mem = '128MB'",
+            SHEETS,
+            "ANALYZE sheet",
+            TREE,
+            "ANALYZE tree",
+            CLOSURE,
+            "ANALYZE closure",
+            RECOMPUTED,
+            "ANALYZE recomputed",
         ] {
             sqlx::query(statement).execute(&mut *transaction).await?;
         }
-        sqlx::query(CLOSURE).execute(&mut *transaction).await?;
-        sqlx::query("ANALYZE closure").execute(&mut *transaction).await?;
-        sqlx::query(RECOMPUTED).execute(&mut *transaction).await?;
         let counts = sqlx::query(
             "SELECT (SELECT count(*) FROM total FULL JOIN recomputed USING (data_set, period, org_unit, level)) AS totals,
                  (SELECT count(*) FROM report WHERE NOT withdrawn) AS reports,

@@ -34,3 +34,15 @@ impl ServiceConfig for Config {
         &self.telemetry
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sample_is_understood() {
+        let sample = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/config/validator.toml");
+        let config: Config = runtime::config::load(&sample).unwrap();
+        assert_eq!(config.nats.url, "nats://nats:4222");
+    }
+}

@@ -1,0 +1,111 @@
+//! Pushing reports over gRPC, as several senders do at the same time.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use anyhow::Context as _;
+use hdrhistogram::Histogram;
+use indicatif::{ProgressBar, ProgressStyle};
+use proto::pb::{
+    collector::v1::{SubmitStreamRequest, collector_service_client::CollectorServiceClient, submit_stream_response::Outcome},
+    report::v1::Report,
+};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    task::JoinSet,
+    time::Instant,
+};
+use tokio_stream::wrappers::ReceiverStream;
+
+/// Reports that a sender has under way. More would only wait longer.
+const IN_FLIGHT: usize = 512;
+
+/// What came of sending.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    pub(crate) sent: i64,
+    pub(crate) acknowledged: i64,
+    pub(crate) refused: i64,
+    /// Microseconds from sending a report to its acknowledgement.
+    pub(crate) acknowledgement: Histogram<u64>,
+    /// When each report went out.
+    pub(crate) at: Vec<(String, Instant)>,
+}
+
+impl Sent {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self { sent: 0, acknowledged: 0, refused: 0, acknowledgement: Histogram::new(3)?, at: Vec::new() })
+    }
+
+    pub(crate) fn merge(&mut self, other: Self) {
+        let Self { sent, acknowledged, refused, acknowledgement, at } = other;
+        self.sent += sent;
+        self.acknowledged += acknowledged;
+        self.refused += refused;
+        // Same precision, and both resize themselves.
+        if let Err(error) = self.acknowledgement.add(acknowledgement) {
+            tracing::warn!(%error, "latencies could not be merged");
+        }
+        self.at.extend(at);
+    }
+}
+
+/// Sends reports through several senders and waits for all receipts.
+pub(crate) async fn all(collector: SocketAddr, reports: Vec<Report>, senders: usize, name: &str) -> anyhow::Result<Sent> {
+    let style = ProgressStyle::with_template("{prefix:>22} {bar:40} {human_pos:>7}/{human_len} {per_sec}")?;
+    let progress = ProgressBar::new(reports.len() as u64).with_style(style).with_prefix(name.to_owned());
+    let mut parts: Vec<Vec<Report>> = vec![Vec::new(); senders];
+    // Neighbours in the list go to different senders: all are busy until the end.
+    for (place, report) in reports.into_iter().enumerate() {
+        parts[place % senders].push(report);
+    }
+    let mut sending = JoinSet::new();
+    for part in parts.into_iter().filter(|part| !part.is_empty()) {
+        sending.spawn(send(collector, part, progress.clone()));
+    }
+    let mut all = Sent::new()?;
+    while let Some(sent) = sending.join_next().await {
+        all.merge(sent??);
+    }
+    progress.finish();
+    Ok(all)
+}
+
+async fn send(collector: SocketAddr, reports: Vec<Report>, progress: ProgressBar) -> anyhow::Result<Sent> {
+    let mut client = CollectorServiceClient::connect(format!("http://{collector}")).await.context("connecting to the collector")?;
+    let window = Arc::new(Semaphore::new(IN_FLIGHT));
+    let (outgoing, requests) = mpsc::channel(IN_FLIGHT);
+    let (times, mut sent_at) = mpsc::unbounded_channel();
+    let mut result = Sent::new()?;
+    result.sent = i64::try_from(reports.len())?;
+
+    let open = Arc::clone(&window);
+    tokio::spawn(async move {
+        for report in reports {
+            let Ok(permit) = open.acquire().await else { return };
+            permit.forget(); // given back with the receipt
+            let submission = (format!("{} {}", report.data_set, report.submission_id), Instant::now());
+            if times.send(submission).is_err() || outgoing.send(SubmitStreamRequest { report: Some(report) }).await.is_err() {
+                return;
+            }
+        }
+    });
+    let mut receipts = client.submit_stream(ReceiverStream::new(requests)).await?.into_inner();
+    while let Some(receipt) = receipts.message().await? {
+        window.add_permits(1);
+        while let Ok(sent) = sent_at.try_recv() {
+            result.at.push(sent);
+        }
+        match receipt.outcome {
+            Some(Outcome::Acknowledgement(_)) => {
+                result.acknowledged += 1;
+                let place = usize::try_from(receipt.index)?;
+                let (_, sent) = result.at.get(place).context("a receipt came before its report")?;
+                result.acknowledgement.record(u64::try_from(sent.elapsed().as_micros())?)?;
+            }
+            _ => result.refused += 1,
+        }
+        progress.inc(1);
+    }
+    anyhow::ensure!(result.acknowledged + result.refused == result.sent, "the collector ended the stream early");
+    Ok(result)
+}

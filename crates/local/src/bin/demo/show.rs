@@ -1,0 +1,193 @@
+//! Asking the query service, recomputing, and telling.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use anyhow::Context as _;
+use hdrhistogram::Histogram;
+use local::Stack;
+use proto::pb::query::v1::{GetTotalsRequest, Totals, query_service_client::QueryServiceClient};
+use store::FateCounts;
+use tonic::transport::Channel;
+
+use crate::{
+    plan::{IDENTITY, ORGANISATION, Plan},
+    send::Sent,
+    watch::Counted,
+};
+
+/// Everything that happened.
+pub(crate) struct Outcome<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) sent: Sent,
+    pub(crate) fates: FateCounts,
+    pub(crate) counted: Counted,
+    /// From the first report sent to the national totals having all.
+    pub(crate) burst: Duration,
+    /// The same, with corrections and all else.
+    pub(crate) total: Duration,
+}
+
+/// Shows totals, completeness and figures, verifies, and says whether all is exact.
+pub(crate) async fn show(stack: &Stack, outcome: &Outcome<'_>, json: bool) -> anyhow::Result<bool> {
+    let Outcome { plan, sent, fates, counted, burst, total } = outcome;
+    let mut query = QueryServiceClient::connect(format!("http://{}", stack.query)).await.context("connecting to the query service")?;
+    let nation = totals(&mut query, "VN", IDENTITY).await?;
+    for unit in ["VN", "94", "31498"] {
+        print_totals(&totals(&mut query, unit, IDENTITY).await?);
+    }
+    print_completeness(&totals(&mut query, "VN", ORGANISATION).await?);
+
+    let freshness = freshness(sent, counted)?;
+    let first: i64 = plan.first_reports().values().sum();
+    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+    let rate = first as f64 / burst.as_secs_f64();
+    println!("\n{} báo cáo trong {:.1} giây: {rate:.0} báo cáo/giây / reports per second", first, burst.as_secs_f64());
+    let (ack, fresh) = (&sent.acknowledgement, &freshness);
+    println!("xác nhận / acknowledgement: p50 {:.1} ms, p99 {:.1} ms", ms(ack, 0.5), ms(ack, 0.99));
+    println!("độ tươi / freshness, submit to total event: p50 {:.1} ms, p99 {:.1} ms", ms(fresh, 0.5), ms(fresh, 0.99));
+    println!(
+        "gửi {} / sent, xác nhận {} / acknowledged, từ chối ngay {} / refused at once",
+        sent.sent, sent.acknowledged, sent.refused
+    );
+    println!(
+        "chấp nhận {} / accepted, bác {} / rejected, trùng {} / duplicate, bị thay {} / superseded",
+        fates.accepted, fates.rejected, fates.duplicate, fates.superseded
+    );
+
+    let verification = stack.store.verify().await?;
+    let national = sums(&nation);
+    let exact = national == *plan.national();
+    let verified = verification.mismatches == 0 && exact && fates.settled() == sent.acknowledged;
+    println!(
+        "kiểm tra / verify: {} tổng tính lại từ {} báo cáo, {} sai khác / totals recomputed, differences",
+        verification.totals_checked, verification.reports, verification.mismatches
+    );
+    for mismatch in &verification.listed {
+        println!("  {mismatch:?}");
+    }
+    println!("tổng cả nước so với phép tính của bên gửi / national total against the senders' own sums: {}", if exact { "đúng / exact" } else { "SAI / WRONG" });
+
+    if json {
+        let communes = nation.levels.iter().find(|level| level.level == "commune").context("no communes")?;
+        let object = serde_json::json!({
+            "reports_sent": sent.sent,
+            "acknowledged": sent.acknowledged,
+            "refused": sent.refused,
+            "accepted": fates.accepted,
+            "rejected": fates.rejected,
+            "duplicate": fates.duplicate,
+            "superseded": fates.superseded,
+            "communes_expected": communes.expected,
+            "communes_reported": communes.reported,
+            "national": national,
+            "verified": verified,
+            "totals_checked": verification.totals_checked,
+            "mismatches": verification.mismatches,
+            "seconds": burst.as_secs_f64(),
+            "total_seconds": total.as_secs_f64(),
+            "reports_per_second": rate,
+            "ack_ms_p50": ms(ack, 0.5),
+            "ack_ms_p99": ms(ack, 0.99),
+            "freshness_ms_p50": ms(fresh, 0.5),
+            "freshness_ms_p99": ms(fresh, 0.99),
+        });
+        println!("{object}");
+    }
+    Ok(verified)
+}
+
+async fn totals(query: &mut QueryServiceClient<Channel>, org_unit: &str, (data_set, period): (&str, &str)) -> anyhow::Result<Totals> {
+    let question = GetTotalsRequest { org_unit: org_unit.to_owned(), data_set: data_set.to_owned(), period: period.to_owned() };
+    query.get_totals(question).await?.into_inner().totals.context("an answer without totals")
+}
+
+/// Each cell's sum over all levels.
+fn sums(totals: &Totals) -> BTreeMap<String, i64> {
+    let mut sums = BTreeMap::new();
+    for cell in totals.levels.iter().flat_map(|level| &level.cells) {
+        *sums.entry(cell.data_element.clone()).or_insert(0) += cell.sum.unwrap_or(0);
+    }
+    sums
+}
+
+fn print_totals(totals: &Totals) {
+    let unit = totals.org_unit.clone().unwrap_or_default();
+    println!("\n{} {} — {} {}", unit.code, unit.name, totals.data_set, totals.period);
+    for level in &totals.levels {
+        println!("  cấp / level {}: {}/{} đã báo cáo / reported", level.level, grouped(level.reported), grouped(level.expected));
+    }
+    for (cell, sum) in sums(totals) {
+        println!("  {cell:<32} {:>16}", grouped(sum));
+    }
+}
+
+fn print_completeness(totals: &Totals) {
+    println!("\n{} {} — VN", totals.data_set, totals.period);
+    for level in &totals.levels {
+        let task_forces = level.cells.iter().find(|cell| cell.data_element == "org_task_force_established");
+        let yes = task_forces.and_then(|cell| cell.sum).unwrap_or(0);
+        println!(
+            "  {:<10} {:>6}/{:<6} đã báo cáo / reported, {} có Tổ công tác / with a task force",
+            level.level,
+            grouped(level.reported),
+            grouped(level.expected),
+            grouped(yes)
+        );
+    }
+}
+
+/// `1.205.627`, as Vietnamese readers group digits.
+fn grouped(number: i64) -> String {
+    let digits = number.unsigned_abs().to_string();
+    let mut text = String::from(if number < 0 { "-" } else { "" });
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push('.');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// From sending a report to the national event that has it, in microseconds. The topic says how many reports are in, not
+/// which: the first sent are taken to be the first counted, which leaves the mean as it is.
+fn freshness(sent: &Sent, counted: &Counted) -> anyhow::Result<Histogram<u64>> {
+    let mut freshness = Histogram::new(3)?;
+    for (form, steps) in counted {
+        let mut times: Vec<_> = sent.at.iter().filter(|(name, _)| name.starts_with(form)).map(|(_, at)| *at).collect();
+        times.sort_unstable();
+        let mut steps = steps.iter();
+        let mut step = steps.next();
+        for (place, at) in (1..).zip(times) {
+            while step.is_some_and(|(reported, _)| *reported < place) {
+                step = steps.next();
+            }
+            let Some((_, counted)) = step else { break };
+            freshness.record(u64::try_from(counted.saturating_duration_since(at).as_micros())?)?;
+        }
+    }
+    Ok(freshness)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a time for people")]
+fn ms(histogram: &Histogram<u64>, quantile: f64) -> f64 {
+    histogram.value_at_quantile(quantile) as f64 / 1000.0
+}
+
+/// What to type while everything is running.
+pub(crate) fn how_to_ask(stack: &Stack) {
+    let (collector, query, database) = (stack.collector, stack.query, stack.postgres().url());
+    println!(
+        "
+Hệ thống đang chạy; Ctrl-C để dừng. / The system is running; Ctrl-C stops it.
+
+  cargo run --release -p cli -- totals --query http://{query} VN identity 202211
+  cargo run --release -p cli -- totals --query http://{query} 94 identity 202211 --children
+  cargo run --release -p cli -- watch --query http://{query} VN identity 202211
+  cargo run --release -p cli -- submit FILE --collector http://{collector}
+  cargo run --release -p cli -- verify --database '{database}'
+  psql '{database}'
+  NATS: {}",
+        stack.nats().url()
+    );
+}
