@@ -104,6 +104,11 @@ async fn work_under(mut leases: Leases, shared: &Arc<Shared>, partitions: Partit
     loop {
         tokio::select! {
             () = shutdown.requested() => break,
+            Some(ended) = working.join_next(), if !working.is_empty() => {
+                // Its lease is held by nobody who works: give all back and start over.
+                tracing::error!(?ended, "work on a partition ended by itself");
+                break;
+            }
             _ = tick.tick() => {}
         }
         match take(&mut leases, &mut wanted).await {

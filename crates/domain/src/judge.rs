@@ -254,6 +254,8 @@ fn read_content(
         return Content::Withdrawn; // not looked at: the report is refused whatever its values are
     }
     let mut values = vec![None; cells.len()];
+    // A cell is named once, also where what is first given for it is wrong.
+    let mut named = vec![false; cells.len()];
     for (place, given) in draft.values.iter().enumerate() {
         let Some(at) = find_cell(data_set, place, given) else {
             let name = if given.option.is_empty() {
@@ -270,7 +272,7 @@ fn read_content(
             continue;
         };
         let cell = &cells[at];
-        if values[at].is_some() {
+        if std::mem::replace(&mut named[at], true) {
             violations.error(
                 Reason::CellRepeated,
                 format!("values[{place}]"),

@@ -46,18 +46,16 @@ impl Validator {
     /// Judges until shutdown is requested; what was taken is judged, published and acknowledged before this returns.
     pub async fn run(self, shutdown: Shutdown) {
         let mut workers = tokio::task::JoinSet::new();
+        let work =
+            || consume::run(self.connection.clone(), self.partitions, Arc::clone(&self.catalogue), shutdown.clone());
         for _ in 0..self.workers.max(1) {
-            workers.spawn(consume::run(
-                self.connection.clone(),
-                self.partitions,
-                Arc::clone(&self.catalogue),
-                shutdown.clone(),
-            ));
+            workers.spawn(work());
         }
         while let Some(ended) = workers.join_next().await {
             if let Err(error) = ended {
-                // Its batches come again to the others; without others, to whoever starts next.
-                tracing::error!(%error, "a worker ended abnormally");
+                // What it had taken comes again once JetStream has missed its acknowledgement.
+                tracing::error!(%error, "a worker ended abnormally; another takes its place");
+                workers.spawn(work());
             }
         }
         self.connection.close().await;
