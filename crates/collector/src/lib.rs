@@ -62,7 +62,7 @@ impl Collector {
     /// Serves until shutdown is requested; then every report that was taken is answered before this returns.
     ///
     /// # Errors
-    /// When serving fails or the drain is cut off.
+    /// When serving fails.
     pub async fn serve(self, shutdown: Shutdown) -> Result<(), ServeError> {
         let (group_commit, committing) = GroupCommit::start(Publisher::new(self.connection.clone()), &self.limits);
         let service = Service::new(self.catalogue, self.clock, group_commit, &self.limits, shutdown.clone());

@@ -152,6 +152,7 @@ async fn answer_stream(
     let mut waiting = FuturesUnordered::new();
     let mut index = 0_u64;
     let mut open = true;
+    let mut broken = None;
     while open || !waiting.is_empty() {
         tokio::select! {
             biased;
@@ -167,6 +168,7 @@ async fn answer_stream(
                     // What was taken is answered first, as far as anybody listens; then the stream ends as it broke.
                     open = false;
                     tracing::debug!(%status, "a stream of reports broke off");
+                    broken = Some(status);
                 }
                 Ok(Some(SubmitStreamRequest { report })) => {
                     let place = index;
@@ -185,8 +187,9 @@ async fn answer_stream(
             },
         }
     }
-    if shared.shutdown.is_requested() {
-        drop(receipts.send(Err(Refused::ShuttingDown.into())).await);
+    let ending = broken.or_else(|| shared.shutdown.is_requested().then(|| Refused::ShuttingDown.into()));
+    if let Some(status) = ending {
+        drop(receipts.send(Err(status)).await);
     }
 }
 

@@ -10,8 +10,9 @@ use tonic::{
         server::{Router, TcpIncoming},
     },
 };
+use tonic_health::ServingStatus;
 
-use crate::{DrainOverrun, Shutdown};
+use crate::Shutdown;
 
 /// How a service listens.
 #[derive(Clone, Debug, serde::Deserialize)]
@@ -48,14 +49,8 @@ impl GrpcConfig {
 
 /// Why serving ended.
 #[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// The transport failed.
-    #[error("the gRPC server failed")]
-    Transport(#[from] tonic::transport::Error),
-    /// Calls went on past the deadline of the drain.
-    #[error("calls were cut off")]
-    Overrun(#[from] DrainOverrun),
-}
+#[error("the gRPC server failed")]
+pub struct ServeError(#[from] tonic::transport::Error);
 
 /// A bound port. Connections queue up from now on; they are answered once [`Listener::serve`] runs.
 #[derive(Debug)]
@@ -85,24 +80,34 @@ impl Listener {
     /// that `grpc.health.v1` reports as serving.
     ///
     /// # Errors
-    /// When the transport fails or the drain is cut off.
+    /// When the transport fails.
     pub async fn serve<S: NamedService>(
         self,
         add: impl FnOnce(&mut Server) -> Router,
         shutdown: &Shutdown,
     ) -> Result<(), ServeError> {
-        let (health, health_service) = tonic_health::server::health_reporter();
+        let (mut health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<S>().await;
         let routes = add(&mut server(&self.config)).add_service(health_service);
         let incoming =
             TcpIncoming::from(self.listener).with_nodelay(Some(true)).with_keepalive(Some(Duration::from_secs(30)));
         let stop = async {
             shutdown.requested().await;
-            health.set_not_serving::<S>().await;
+            // Tells load balancers, and ends the calls of those who watch.
+            for service in [S::NAME, ""] {
+                health.set_service_status(service, ServingStatus::NotServing).await;
+                health.clear_service_status(service).await;
+            }
         };
-        let served =
-            shutdown.drain(self.config.drain_timeout, routes.serve_with_incoming_shutdown(incoming, stop)).await?;
-        Ok(served?)
+        let serving = routes.serve_with_incoming_shutdown(incoming, stop);
+        match shutdown.drain(self.config.drain_timeout, serving).await {
+            Ok(served) => Ok(served?),
+            // A client that connected and says nothing, or does not read: what was promised to others is kept.
+            Err(overrun) => {
+                tracing::warn!(%overrun, "connections were cut off");
+                Ok(())
+            }
+        }
     }
 }
 
