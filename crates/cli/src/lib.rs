@@ -1,3 +1,75 @@
 #![doc = include_str!("../README.md")]
 
+mod args;
+mod check;
+#[cfg(test)]
+mod fake;
+mod number;
+mod output;
+mod peer;
 pub mod provision;
+pub mod report_file;
+mod submission;
+mod submit;
+mod table;
+mod totals;
+mod verify;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::{
+    args::{Args, CatalogueCommand, Command},
+    output::{Failure, Output},
+};
+
+/// How a command ended that could do what it was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// All is well.
+    Well,
+    /// What was asked for was done, and the answer is bad news: a report was refused, a total is wrong.
+    Badly,
+    /// Ctrl-C came before the end.
+    Interrupted,
+}
+
+impl From<Ended> for ExitCode {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Well => Self::SUCCESS,
+            Ended::Badly => Self::FAILURE,
+            // By this number a shell knows SIGINT.
+            Ended::Interrupted => Self::from(130),
+        }
+    }
+}
+
+/// The program `tonghop`, from its command line to its exit code. A wrong command line ends the process with exit code 2.
+#[must_use]
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    let output = Output::of_process(args.json, args.lang);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return output.failed(&Failure::caused("không khởi động được", "cannot start", &error)),
+    };
+    match runtime.block_on(Box::pin(run(args.command, &output))) {
+        Ok(ended) => ended.into(),
+        Err(failure) => output.failed(&failure),
+    }
+}
+
+async fn run(command: Command, output: &Output) -> Result<Ended, Failure> {
+    match command {
+        Command::Provision(args) => provision::run(&args, output).await,
+        Command::Submit(args) => submit::run(&args, output).await,
+        Command::Totals(args) => totals::run(&args, output).await,
+        Command::Watch(args) => watch::run(&args, output).await,
+        Command::Submission(args) => submission::run(&args, output).await,
+        Command::Verify(args) => verify::run(&args, output).await,
+        Command::Catalogue(CatalogueCommand::Check(args)) => check::run(&args, output),
+    }
+}

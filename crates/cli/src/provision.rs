@@ -2,9 +2,16 @@
 
 use catalogue::Loaded;
 use domain::Timestamp;
-use messaging::{Connection, ProvisionError, Provisioned, Topology};
-use runtime::Clock;
+use messaging::{Connection, ConnectionConfig, ProvisionError, Provisioned, Topology};
+use runtime::{Clock, SystemClock};
+use serde_json::{Value, json};
 use store::{Store, StoreError};
+
+use crate::{
+    Ended, args,
+    output::{Failure, Output, both, without_secrets},
+    verify,
+};
 
 /// Why provisioning failed. What was made until then stays; doing it again goes on from there.
 #[derive(Debug, thiserror::Error)]
@@ -45,4 +52,77 @@ pub async fn provision(
     store.provision_partitions(topology.partitions).await?;
     let catalogue_is_new = store.provision_catalogue(&loaded.catalogue, &loaded.org_units, now).await?;
     Ok(Done { streams, catalogue_version: loaded.catalogue.version().to_string(), catalogue_is_new })
+}
+
+pub(crate) async fn run(args: &args::Provision, output: &Output) -> Result<Ended, Failure> {
+    let topology = topology(args);
+    let (nats, database) = (args.nats.url()?, args.database.url()?);
+    let loaded = catalogue::load(&args.catalogue).map_err(|faults| {
+        let dir = args.catalogue.display();
+        Failure::new(both(
+            format!("danh mục trong {dir} có lỗi:\n{faults}"),
+            format!("the catalogue in {dir} has faults:\n{faults}"),
+        ))
+    })?;
+    let connection = Connection::open("cli", &ConnectionConfig::to(nats.as_str())).await.map_err(|error| {
+        let url = without_secrets(&nats);
+        Failure::caused(&format!("không dùng được NATS tại {url}"), &format!("cannot use NATS at {url}"), &error)
+    })?;
+    let store = verify::open(&database).await?;
+    let done = provision(&connection, &store, &topology, &loaded, &SystemClock).await;
+    let done = done.map_err(|error| {
+        let differs = matches!(error, Error::Streams(ProvisionError::Drift { .. }));
+        let failure = Failure::caused("không thiết lập được", "cannot provision", &error);
+        if differs { Failure { reason: "DRIFT".to_owned(), ..failure } } else { failure }
+    })?;
+    store.close().await;
+    connection.close().await;
+    output.result(|| object(&done), || said(&done, &topology, output));
+    Ok(Ended::Well)
+}
+
+fn topology(args: &args::Provision) -> Topology {
+    Topology {
+        replicas: args.replicas.into(),
+        partitions: args.partitions,
+        reports_max_bytes: args.reports_max_bytes,
+        verdicts_max_bytes: args.verdicts_max_bytes,
+        totals_max_bytes: args.totals_max_bytes,
+        max_age_days: args.max_age_days,
+    }
+}
+
+fn object(done: &Done) -> Value {
+    let Done { streams: Provisioned { made, kept }, catalogue_version, catalogue_is_new } = done;
+    json!({
+        "streams_made": made, "streams_kept": kept,
+        "catalogue_version": catalogue_version, "catalogue_is_new": catalogue_is_new,
+    })
+}
+
+fn said(done: &Done, topology: &Topology, output: &Output) -> String {
+    let Done { streams: Provisioned { made, kept }, catalogue_version, catalogue_is_new } = done;
+    let made = made.iter().map(|stream| (*stream, true));
+    let streams = made.chain(kept.iter().map(|stream| (*stream, false)));
+    let partitions = topology.partitions;
+    let mut lines: Vec<String> = streams
+        .map(|(stream, is_new)| {
+            format!("{}: {}", both_of(output, "luồng", "stream", stream), new_or_kept(output, is_new))
+        })
+        .collect();
+    lines.push(output.say(&both(
+        format!("cơ sở dữ liệu: lược đồ mới nhất, {partitions} phân vùng"),
+        format!("database: schema up to date, {partitions} partitions"),
+    )));
+    let catalogue = both_of(output, "danh mục", "catalogue", catalogue_version);
+    lines.push(format!("{catalogue}: {}", new_or_kept(output, *catalogue_is_new)));
+    lines.join("\n")
+}
+
+fn both_of(output: &Output, vi: &str, en: &str, name: &str) -> String {
+    format!("{} {name}", output.lang().of(vi, en))
+}
+
+fn new_or_kept(output: &Output, is_new: bool) -> String {
+    output.lang().of(if is_new { "đã tạo" } else { "giữ nguyên" }, if is_new { "made" } else { "kept" })
 }

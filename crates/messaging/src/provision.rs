@@ -120,7 +120,7 @@ pub async fn provision(
     };
     connection
         .context
-        .create_consumer_on_stream(validator(), subjects::REPORTS)
+        .create_consumer_strict_on_stream(validator(), subjects::REPORTS)
         .await
         .map_err(|error| refused(&error))?;
     Ok(done)
@@ -152,6 +152,7 @@ fn log(topology: &Topology) -> Config {
         retention: RetentionPolicy::Limits,
         discard: DiscardPolicy::New,
         storage: StorageType::File,
+        max_messages_per_subject: -1, // as the server says it: no limit
         max_age: Duration::from_secs(topology.max_age_days * 24 * 60 * 60),
         num_replicas: topology.replicas,
         duplicate_window: Duration::from_secs(120),

@@ -95,6 +95,8 @@ impl Store {
             ("tcp_keepalives_interval", "2"),
             ("tcp_keepalives_count", "3"),
         ]);
+        // Once without the pool: it would try for long and then say that it timed out, not why.
+        options.connect().await?.close().await?;
         let pool = PgPoolOptions::new()
             .max_connections(config.max_connections)
             .acquire_timeout(Duration::from_secs(10))

@@ -1,0 +1,349 @@
+//! The command line.
+
+use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
+
+use clap::{Parser, Subcommand, ValueEnum};
+use runtime::config::SecretFile;
+use serde::de::value::{Error as ValueError, StrDeserializer};
+
+use crate::{output::Failure, report_file::Format};
+
+const EXAMPLES: &str = "\
+Examples:
+  tonghop provision --catalogue deploy/catalogue/de06 --nats nats://127.0.0.1:4222 --database postgres://tonghop@127.0.0.1/tonghop
+  tonghop submit reports.csv --collector http://127.0.0.1:50051
+  tonghop totals --query http://127.0.0.1:50052 94 identity 202211 --children
+
+Exit codes: 0 all is well; 1 it failed, or the answer is bad news (a report refused, a total wrong);
+            2 the command line is wrong; 130 Ctrl-C came first.";
+
+/// Tổng hợp: set up the pipeline, send reports, ask for totals
+#[derive(Debug, Parser)]
+#[command(name = "tonghop", version, after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Print JSON on standard output and nothing else: one object, or one a line where results come one by one
+    #[arg(long, global = true, help_heading = "Output")]
+    pub(crate) json: bool,
+    /// The language of sentences
+    #[arg(long, global = true, help_heading = "Output", value_enum, default_value_t = Lang::Both)]
+    pub(crate) lang: Lang,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The language of sentences.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Lang {
+    /// tiếng Việt
+    Vi,
+    /// English
+    En,
+    /// Both, Vietnamese first
+    Both,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make streams, database schema and catalogue, or find them as wanted
+    ///
+    /// Safe to repeat. What exists and differs from what is wanted is left as it is, named, and ends the command with exit
+    /// code 1.
+    Provision(Provision),
+    /// Send the reports of a file, and say what became of each
+    ///
+    /// The file is read as a whole first: when anything in it cannot be read, nothing is sent, and every fault is told with
+    /// its line and column. What the collector says may be sent again is sent again, under the same submission id.
+    Submit(Submit),
+    /// Show the totals of a unit for a data set and period
+    Totals(Totals),
+    /// Print a line each time the totals of a unit move, until Ctrl-C
+    Watch(Watch),
+    /// Show what became of a submission
+    Submission(Submission),
+    /// Recompute every total from the reports, in plain SQL, and compare
+    Verify(Verify),
+    /// Work on the files of a catalogue
+    #[command(subcommand)]
+    Catalogue(CatalogueCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CatalogueCommand {
+    /// Say what is wrong with the files of a catalogue, or its version and size
+    Check(CatalogueCheck),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct CatalogueCheck {
+    /// The catalogue's directory
+    pub(crate) dir: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Provision {
+    /// The catalogue's directory
+    #[arg(long, value_name = "DIR", env = "TONGHOP_CATALOGUE")]
+    pub(crate) catalogue: PathBuf,
+    #[command(flatten)]
+    pub(crate) nats: Nats,
+    #[command(flatten)]
+    pub(crate) database: Database,
+    /// On how many NATS servers each message is kept: 1 on one machine, 3 in production
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=5))]
+    pub(crate) replicas: u8,
+    /// Over how many partitions the work is spread: a limit on how many aggregators share it. Cannot be changed later
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) partitions: u16,
+    /// The most the log of submitted reports keeps; when it is full, senders are told to wait
+    #[arg(long, value_name = "SIZE", default_value = "8GiB", value_parser = size)]
+    pub(crate) reports_max_bytes: i64,
+    /// The most the stream of verdicts keeps; when it is full, validators wait
+    #[arg(long, value_name = "SIZE", default_value = "8GiB", value_parser = size)]
+    pub(crate) verdicts_max_bytes: i64,
+    /// The most the stream of totals keeps: one event for each unit, data set and period
+    #[arg(long, value_name = "SIZE", default_value = "2GiB", value_parser = size)]
+    pub(crate) totals_max_bytes: i64,
+    /// After how many days submitted reports and verdicts leave the log; totals and PostgreSQL keep theirs
+    #[arg(long, value_name = "DAYS", default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..=36_500))]
+    pub(crate) max_age_days: u64,
+}
+
+/// Where NATS is; one of the two.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Nats {
+    /// The NATS servers: nats://HOST:PORT, several with commas between
+    #[arg(long = "nats", value_name = "URL", env = "TONGHOP_NATS", hide_env_values = true)]
+    nats_url: Option<String>,
+    /// A file that holds the NATS URL, for one with a password
+    #[arg(long, value_name = "FILE", env = "TONGHOP_NATS_URL_FILE")]
+    nats_url_file: Option<PathBuf>,
+}
+
+/// Where the database is; one of the two.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Database {
+    /// The database: postgres://USER@HOST:PORT/NAME
+    #[arg(long = "database", value_name = "URL", env = "TONGHOP_DATABASE", hide_env_values = true)]
+    database_url: Option<String>,
+    /// A file that holds the database URL, for one with a password
+    #[arg(long, value_name = "FILE", env = "TONGHOP_DATABASE_URL_FILE")]
+    database_url_file: Option<PathBuf>,
+}
+
+impl Nats {
+    pub(crate) fn url(&self) -> Result<String, Failure> {
+        given_or_in_file(self.nats_url.as_deref(), self.nats_url_file.as_ref())
+    }
+}
+
+impl Database {
+    pub(crate) fn url(&self) -> Result<String, Failure> {
+        given_or_in_file(self.database_url.as_deref(), self.database_url_file.as_ref())
+    }
+}
+
+fn given_or_in_file(url: Option<&str>, file: Option<&PathBuf>) -> Result<String, Failure> {
+    let Some(file) = file else { return Ok(url.unwrap_or_default().to_owned()) };
+    let secret = SecretFile::new(file).read();
+    let secret = secret.map_err(|error| Failure::caused("không đọc được địa chỉ", "cannot read the URL", &error))?;
+    Ok(secret.expose().to_owned())
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Submit {
+    /// The file: CSV or JSON (one report, a list, or one a line); `-` for standard input
+    pub(crate) file: PathBuf,
+    /// What the file is; without it the name's ending decides: .csv, .json, .jsonl or .ndjson
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<Format>,
+    /// The collector: http://HOST:PORT
+    #[arg(long, value_name = "URL", env = "TONGHOP_COLLECTOR", value_parser = service_url)]
+    pub(crate) collector: String,
+    /// The most reports that are sent and not yet answered
+    #[arg(long, value_name = "N", default_value = "1000")]
+    pub(crate) in_flight: NonZeroUsize,
+    /// How long a report is sent again and again before it is given up: 30s, 5m, 2h
+    #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration)]
+    pub(crate) give_up_after: Duration,
+    /// Ask the query service until the fate of every acknowledged report is known; as long as --give-up-after
+    #[arg(long, requires = "query")]
+    pub(crate) wait: bool,
+    /// The query service, for --wait: http://HOST:PORT
+    #[arg(long, value_name = "URL", env = "TONGHOP_QUERY", value_parser = service_url)]
+    pub(crate) query: Option<String>,
+}
+
+/// Which totals.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Which {
+    /// The query service: http://HOST:PORT
+    #[arg(long, value_name = "URL", env = "TONGHOP_QUERY", value_parser = service_url)]
+    pub(crate) query: String,
+    /// The unit's code, such as 94 or 31498; VN is the nation
+    pub(crate) org_unit: String,
+    /// The data set's code, such as identity
+    pub(crate) data_set: String,
+    /// The period: 20221107, 2022W45, 202211, 2022Q4, 2022S2 or 2022
+    pub(crate) period: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Totals {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// Show the units directly below as well: who has reported and who has not
+    #[arg(long)]
+    pub(crate) children: bool,
+    /// A cell to compare the units below by: svc_online[s03]; may be given several times
+    #[arg(long, value_name = "CELL", requires = "children")]
+    pub(crate) cell: Vec<String>,
+    /// The catalogue's directory, for the names of levels and cells; without it their codes are shown
+    #[arg(long, value_name = "DIR", env = "TONGHOP_CATALOGUE")]
+    pub(crate) catalogue: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Watch {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// Stop after so many lines
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Submission {
+    /// The query service: http://HOST:PORT
+    #[arg(long, value_name = "URL", env = "TONGHOP_QUERY", value_parser = service_url)]
+    pub(crate) query: String,
+    /// The submission id, a UUID
+    pub(crate) id: String,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Verify {
+    #[command(flatten)]
+    pub(crate) database: Database,
+}
+
+/// Why an argument is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum Refused {
+    #[error("must be a number and a unit: 250ms, 30s, 5m, 2h or 1d")]
+    Duration,
+    #[error("must be a number of bytes, or a number and KiB, MiB or GiB: 512MiB")]
+    Size,
+    #[error("must look like http://HOST:PORT")]
+    Url,
+    #[error("TLS is not supported yet; use http:// on a network that is trusted")]
+    Tls,
+}
+
+fn duration(text: &str) -> Result<Duration, Refused> {
+    runtime::config::duration(StrDeserializer::<ValueError>::new(text)).map_err(|_| Refused::Duration)
+}
+
+fn size(text: &str) -> Result<i64, Refused> {
+    let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let unit: i64 = match unit {
+        "" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err(Refused::Size),
+    };
+    let number: i64 = digits.parse().map_err(|_| Refused::Size)?;
+    number.checked_mul(unit).filter(|bytes| *bytes > 0).ok_or(Refused::Size)
+}
+
+fn service_url(text: &str) -> Result<String, Refused> {
+    if text.starts_with("https://") {
+        return Err(Refused::Tls);
+    }
+    let uri: tonic::transport::Uri = text.parse().map_err(|_| Refused::Url)?;
+    let bare = uri.path().trim_matches('/').is_empty() && uri.query().is_none();
+    let good = uri.scheme_str() == Some("http") && uri.port_u16().is_some() && bare;
+    if good { Ok(text.trim_end_matches('/').to_owned()) } else { Err(Refused::Url) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Args, clap::Error> {
+        Args::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn options_of_all_commands_may_stand_behind_the_command() {
+        let args = parse("tonghop verify --database postgres://localhost/x --json --lang vi").unwrap();
+        assert!(args.json);
+        assert_eq!(args.lang, Lang::Vi);
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_topology() {
+        let args = parse("tonghop provision --catalogue c --nats nats://h --database postgres://h/x").unwrap();
+        let Command::Provision(args) = args.command else { panic!("{args:?}") };
+        let messaging::Topology {
+            replicas,
+            partitions,
+            reports_max_bytes,
+            verdicts_max_bytes,
+            totals_max_bytes,
+            max_age_days,
+        } = messaging::Topology::default();
+        assert_eq!(
+            (usize::from(args.replicas), args.partitions, args.max_age_days),
+            (replicas, partitions, max_age_days)
+        );
+        let sizes = [args.reports_max_bytes, args.verdicts_max_bytes, args.totals_max_bytes];
+        assert_eq!(sizes, [reports_max_bytes, verdicts_max_bytes, totals_max_bytes]);
+    }
+
+    #[test]
+    fn a_url_is_given_or_in_a_file_and_not_both() {
+        assert!(parse("tonghop verify").is_err());
+        assert!(parse("tonghop verify --database-url-file f").is_ok());
+        assert!(parse("tonghop verify --database postgres://h/x --database-url-file f").is_err());
+    }
+
+    #[test]
+    fn waiting_needs_somebody_to_ask() {
+        assert!(parse("tonghop submit f.csv --collector http://h:1 --wait").is_err());
+        assert!(parse("tonghop submit f.csv --collector http://h:1 --wait --query http://h:2").is_ok());
+    }
+
+    #[test]
+    fn sizes_are_bytes_or_have_a_binary_unit() {
+        for (text, expected) in [
+            ("1", Ok(1)),
+            ("512MiB", Ok(512 << 20)),
+            ("8GiB", Ok(8 << 30)),
+            ("0", Err(Refused::Size)),
+            ("8GB", Err(Refused::Size)),
+            ("GiB", Err(Refused::Size)),
+            ("9999999999999GiB", Err(Refused::Size)),
+        ] {
+            assert_eq!(size(text), expected, "for {text:?}");
+        }
+    }
+
+    #[test]
+    fn services_are_named_by_scheme_host_and_port() {
+        assert_eq!(service_url("http://127.0.0.1:50051/").unwrap(), "http://127.0.0.1:50051");
+        assert_eq!(service_url("https://h:1"), Err(Refused::Tls));
+        for bad in ["h:1", "http://h", "http://h:1/x", "ftp://h:1", "", "http://"] {
+            assert_eq!(service_url(bad), Err(Refused::Url), "for {bad:?}");
+        }
+    }
+}
