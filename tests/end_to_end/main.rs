@@ -1,3 +1,14 @@
 //! The whole pipeline on real servers, each test in a world of its own.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "what does not hold has failed the test, also in the functions that tests share"
+)]
+
+mod fates;
 mod happy;
+mod kills;
+mod limits;
+mod poison;
+mod restart;
+mod shutdown;

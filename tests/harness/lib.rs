@@ -3,8 +3,16 @@
 
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test whose world does not hold has failed")]
 
+pub mod checks;
+mod events;
+mod load;
+mod org_units;
 mod report;
+mod sending;
 mod service;
+mod services;
+mod streams;
+mod sums;
 
 use std::{
     fmt::Debug,
@@ -17,20 +25,19 @@ use std::{
 use domain::Catalogue;
 use local::{NatsOptions, NatsServer, PostgresOptions, PostgresServer};
 use messaging::{Connection, ConnectionConfig, Topology};
-use proto::pb::{
-    collector::v1::{Acknowledgement, SubmitRequest, collector_service_client::CollectorServiceClient},
-    query::v1::{
-        GetSubmissionRequest, GetSubmissionResponse, GetTotalsRequest, LevelTotals, Totals,
-        query_service_client::QueryServiceClient,
-    },
-    report::v1::Report,
-};
+use proto::pb::query::v1::{LevelTotals, Totals};
 use runtime::SystemClock;
 use store::{Store, StoreConfig, verify::Verification};
-use tonic::{Status, transport::Channel};
 
+pub use events::Events;
+pub use load::Load;
+pub use org_units::OrgUnits;
 pub use report::{flag, int, organisation, report, withdrawal};
+pub use sending::{Sending, Sent};
 pub use service::Service;
+pub use services::Services;
+pub use streams::{Backlog, StreamState};
+pub use sums::{Sums, sums_of, sums_of_event};
 
 /// The longest anything here is waited for.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -96,6 +103,15 @@ impl World {
 
     /// The same, with more configuration.
     pub async fn service_with(&self, name: &'static str, more: &str) -> Service {
+        Service::start(name, &self.config(name, more), self.dir.path(), Service::ready(name)).await
+    }
+
+    /// Starts an aggregator beside one that holds all leases.
+    pub async fn standby_aggregator(&self) -> Service {
+        Service::start("aggregator", &self.config("aggregator", ""), self.dir.path(), "counting reports").await
+    }
+
+    fn config(&self, name: &str, more: &str) -> String {
         let catalogue = catalogue_dir();
         let nats = self.nats.url();
         let mut config = format!(
@@ -107,20 +123,23 @@ impl World {
         if matches!(name, "aggregator" | "query") {
             config += &format!("[store]\nurl = \"{}\"\n", self.postgres.url());
         }
-        Service::start(name, &config, self.dir.path()).await
+        config
     }
 
     /// All four services.
     pub async fn services(&self) -> Services {
+        self.services_with("").await
+    }
+
+    /// All four services, the collector with more configuration.
+    pub async fn services_with(&self, collector: &str) -> Services {
         let (collector, validator, aggregator, query) = tokio::join!(
-            self.service("collector"),
+            self.service_with("collector", collector),
             self.service("validator"),
             self.service("aggregator"),
             self.service("query")
         );
-        let senders = collector.channel().await;
-        let readers = query.channel().await;
-        Services { collector, validator, aggregator, query, senders, readers }
+        Services::new(collector, validator, aggregator, query).await
     }
 
     /// Waits until that many acknowledged reports have a fate, and no event waits to be published.
@@ -144,85 +163,6 @@ impl World {
         let verification = self.store.verify().await.unwrap();
         assert_eq!(verification.mismatches, 0, "{:#?}", verification.listed);
         verification
-    }
-}
-
-/// The four services, and clients of the two that answer.
-#[derive(Debug)]
-pub struct Services {
-    /// Takes reports.
-    pub collector: Service,
-    /// Judges them.
-    pub validator: Service,
-    /// Counts them.
-    pub aggregator: Service,
-    /// Answers questions.
-    pub query: Service,
-    senders: Channel,
-    readers: Channel,
-}
-
-impl Services {
-    /// A sender's client.
-    #[must_use]
-    pub fn sender(&self) -> CollectorServiceClient<Channel> {
-        CollectorServiceClient::new(self.senders.clone())
-    }
-
-    /// A reader's client.
-    #[must_use]
-    pub fn reader(&self) -> QueryServiceClient<Channel> {
-        QueryServiceClient::new(self.readers.clone())
-    }
-
-    /// Submits one report.
-    ///
-    /// # Errors
-    /// As the collector answers.
-    pub async fn submit(&self, report: &Report) -> Result<Acknowledgement, Status> {
-        let answer = self.sender().submit(SubmitRequest { report: Some(report.clone()) }).await?;
-        Ok(answer.into_inner().acknowledgement.unwrap())
-    }
-
-    /// Submits reports on one stream and gives their receipts in the order of the reports.
-    pub async fn submit_all(
-        &self,
-        reports: &[Report],
-    ) -> Vec<proto::pb::collector::v1::submit_stream_response::Outcome> {
-        let requests = reports
-            .iter()
-            .cloned()
-            .map(|report| proto::pb::collector::v1::SubmitStreamRequest { report: Some(report) });
-        let requests = tokio_stream::iter(requests.collect::<Vec<_>>());
-        let mut receipts = self.sender().submit_stream(requests).await.unwrap().into_inner();
-        let mut outcomes = vec![None; reports.len()];
-        while let Some(receipt) = receipts.message().await.unwrap() {
-            let place = usize::try_from(receipt.index).unwrap();
-            assert_eq!(receipt.submission_id, reports[place].submission_id);
-            assert!(outcomes[place].is_none(), "one receipt a report");
-            outcomes[place] = receipt.outcome;
-        }
-        outcomes.into_iter().map(|outcome| outcome.expect("every report has its receipt")).collect()
-    }
-
-    /// The totals of a unit.
-    pub async fn totals(&self, org_unit: &str, data_set: &str, period: &str) -> Totals {
-        let question = GetTotalsRequest { org_unit: org_unit.into(), data_set: data_set.into(), period: period.into() };
-        self.reader().get_totals(question).await.unwrap().into_inner().totals.unwrap()
-    }
-
-    /// What became of a submission.
-    ///
-    /// # Errors
-    /// As the query service answers.
-    pub async fn submission(&self, id: &str) -> Result<GetSubmissionResponse, Status> {
-        let question = GetSubmissionRequest { submission_id: id.to_owned() };
-        Ok(self.reader().get_submission(question).await?.into_inner())
-    }
-
-    /// What became of a submission, once it is settled.
-    pub async fn fate(&self, id: &str) -> GetSubmissionResponse {
-        eventually("the submission has its fate", || self.submission(id)).await
     }
 }
 

@@ -4,6 +4,7 @@ use std::{
     path::{Path, PathBuf},
     process::Stdio,
     sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -33,8 +34,13 @@ pub struct Service {
 }
 
 impl Service {
-    /// Starts a service and waits until it says that it is ready; an aggregator is ready when it holds a lease.
-    pub(crate) async fn start(name: &'static str, config: &str, dir: &Path) -> Self {
+    /// What it logs when it is ready to work; an aggregator is ready when it holds a lease.
+    pub(crate) fn ready(name: &str) -> &'static str {
+        READY.iter().find(|(known, _)| *known == name).map(|(_, ready)| *ready).unwrap()
+    }
+
+    /// Starts a service and waits until it says that it is ready.
+    pub(crate) async fn start(name: &'static str, config: &str, dir: &Path, ready: &str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let home = dir.join(format!("{name}-{}", NUMBER.fetch_add(1, Ordering::Relaxed)));
         std::fs::create_dir(&home).unwrap();
@@ -63,7 +69,6 @@ impl Service {
             }
         });
         let mut service = Self { name, child, log };
-        let ready = READY.iter().find(|(known, _)| *known == name).map(|(_, ready)| *ready).unwrap();
         service.logged(ready).await;
         service
     }
@@ -74,6 +79,17 @@ impl Service {
         let said = |log: &Vec<serde_json::Value>| log.iter().any(|line| message_of(line) == Some(message));
         let waited = matches!(tokio::time::timeout(PATIENCE, self.log.wait_for(said)).await, Ok(Ok(_)));
         assert!(waited, "{name} never said {message:?}: {:#?}", self.log.borrow());
+    }
+
+    /// How often a message was logged.
+    #[must_use]
+    pub fn said(&self, message: &str) -> usize {
+        self.log.borrow().iter().filter(|line| message_of(line) == Some(message)).count()
+    }
+
+    /// Fails if it logged anything at level ERROR, or panicked.
+    pub fn assert_quiet(&self) {
+        assert_eq!(self.errors(), Vec::<serde_json::Value>::new(), "{} is not quiet", self.name);
     }
 
     /// The lines at level ERROR.
@@ -99,17 +115,61 @@ impl Service {
     /// Kills it as a power cut would: no handler runs.
     pub async fn kill_hard(&mut self) {
         self.child.kill().await.unwrap();
+        self.heard_out().await;
+    }
+
+    /// Kills it at a moment when it is at work. It is frozen while we look, so it is killed in the state that was seen.
+    pub async fn kill_at_work(&mut self, at_work: impl AsyncFn() -> bool) {
+        self.freeze_at_work(at_work).await;
+        self.kill_hard().await;
+    }
+
+    /// Freezes it at a moment when it is at work.
+    pub async fn freeze_at_work(&self, at_work: impl AsyncFn() -> bool) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            self.freeze();
+            if at_work().await {
+                return;
+            }
+            self.thaw();
+            assert!(tokio::time::Instant::now() < deadline, "{} is never found at work", self.name);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Stops it where it stands; its connections stay open.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
     }
 
     /// Asks it to stop, as an operator would.
     pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    fn signal(&self, signal: Signal) {
         let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw).unwrap();
-        kill_process(pid, Signal::TERM).unwrap();
+        kill_process(pid, signal).unwrap();
     }
 
     /// Waits until it has ended and gives its exit code.
     pub async fn ended(&mut self) -> Option<i32> {
-        tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it ends in time").unwrap().code()
+        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        let status = ended.unwrap_or_else(|_| panic!("{} does not end: {:#?}", self.name, self.log.borrow())).unwrap();
+        self.heard_out().await;
+        status.code()
+    }
+
+    /// Waits until the last line of one that has ended is read.
+    async fn heard_out(&mut self) {
+        let closed = tokio::time::timeout(PATIENCE, self.log.wait_for(|_| false)).await;
+        assert!(matches!(closed, Ok(Err(_))), "the log of {} ends", self.name);
     }
 }
 

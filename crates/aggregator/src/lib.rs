@@ -103,6 +103,8 @@ async fn work_under(mut leases: Leases, shared: &Arc<Shared>, partitions: Partit
     let mut tick = tokio::time::interval(shared.limits.lease_check);
     loop {
         tokio::select! {
+            // First: work that ends because it was asked to is no news.
+            biased;
             () = shutdown.requested() => break,
             Some(ended) = working.join_next(), if !working.is_empty() => {
                 // Its lease is held by nobody who works: give all back and start over.

@@ -37,7 +37,7 @@ pub(crate) type Waiter = oneshot::Receiver<Result<Place, NotKept>>;
 /// A place among the reports in flight; free again when it is dropped.
 pub(crate) type Slot = OwnedSemaphorePermit;
 
-/// Hands reports to the task that gathers them. The task ends when the last handle is gone.
+/// Hands reports to the task that gathers them.
 #[derive(Clone, Debug)]
 pub(crate) struct GroupCommit {
     pending: mpsc::UnboundedSender<Pending>,
@@ -54,12 +54,18 @@ struct Pending {
 
 /// The task that gathers.
 #[derive(Debug)]
-pub(crate) struct Committing(JoinHandle<()>);
+pub(crate) struct Committing {
+    gathering: JoinHandle<()>,
+    last_call: oneshot::Sender<()>,
+}
 
 impl Committing {
-    /// Waits until everything that was handed over is answered. All handles must be gone.
+    /// Takes no more reports and waits until all that were handed over are answered. It does not wait for the handles to
+    /// go: a client that connected and says nothing keeps one for as long as it likes.
     pub(crate) async fn finish(self) {
-        if let Err(error) = self.0.await {
+        // Where nobody hears it the task has ended already.
+        let _ = self.last_call.send(());
+        if let Err(error) = self.gathering.await {
             tracing::error!(%error, "group commit ended abnormally; callers were told that their reports are not known to be kept");
         }
     }
@@ -77,7 +83,9 @@ impl GroupCommit {
             group: Group::default(),
             last_group: 0,
         };
-        (Self { pending, slots }, Committing(tokio::spawn(gatherer.run(gathered))))
+        let (last_call, called) = oneshot::channel();
+        let committing = Committing { gathering: tokio::spawn(gatherer.run(gathered, called)), last_call };
+        (Self { pending, slots }, committing)
     }
 
     /// A place among the reports in flight, unless all are taken.
@@ -122,13 +130,18 @@ struct Gatherer {
 const BUSY_FROM: usize = 8;
 
 impl Gatherer {
-    async fn run(mut self, mut pending: mpsc::UnboundedReceiver<Pending>) {
+    /// Ends after the last call, or when the last handle is gone, once everything is answered.
+    async fn run(mut self, mut pending: mpsc::UnboundedReceiver<Pending>, mut last_call: oneshot::Receiver<()>) {
         let mut publishing: JoinSet<u16> = JoinSet::new();
-        let mut open = true;
+        let (mut open, mut called) = (true, false);
         while open || !self.group.reports.is_empty() || !publishing.is_empty() {
             let full = self.is_full();
             let due = self.due(open, publishing.is_empty());
             tokio::select! {
+                _ = &mut last_call, if !called => {
+                    called = true;
+                    pending.close();
+                }
                 received = pending.recv(), if open && !full => match received {
                     None => open = false,
                     Some(first) => {

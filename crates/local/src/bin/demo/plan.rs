@@ -48,7 +48,11 @@ impl Plan {
         let late = late(&before, &corrections);
         let some = |rng: &mut StdRng, of: &[Report], count: usize| of.sample(rng, count).cloned().collect::<Vec<_>>();
         let repeated = some(&mut rng, &first, first.len() / ONE_IN);
-        let broken = some(&mut rng, &identity, first.len() / ONE_IN).into_iter().zip(0..).map(|(report, way)| broken(report, way)).collect();
+        let broken = some(&mut rng, &identity, first.len() / ONE_IN)
+            .into_iter()
+            .zip(0..)
+            .map(|(report, way)| broken(report, way))
+            .collect();
         let withdrawn = some(&mut rng, &organisation, WITHDRAWN).into_iter().map(withdrawal).collect();
 
         let mut national = BTreeMap::new();
@@ -117,11 +121,17 @@ fn read_figures(path: &Path) -> anyhow::Result<Figures> {
 }
 
 /// One report of a form for every unit that reports it.
-fn form(catalogue: &Catalogue, (code, period): (&str, &str), figures: &Figures, rng: &mut StdRng) -> anyhow::Result<Vec<Report>> {
+fn form(
+    catalogue: &Catalogue,
+    (code, period): (&str, &str),
+    figures: &Figures,
+    rng: &mut StdRng,
+) -> anyhow::Result<Vec<Report>> {
     let data_set = catalogue.find_data_set(code).with_context(|| format!("the catalogue has no data set {code}"))?;
     let period: Period = period.parse()?;
     let vintage = catalogue.vintage(data_set, period);
-    let units: Vec<UnitIx> = vintage.units().map(|(ix, _)| ix).filter(|ix| catalogue.reports(data_set, vintage, *ix)).collect();
+    let units: Vec<UnitIx> =
+        vintage.units().map(|(ix, _)| ix).filter(|ix| catalogue.reports(data_set, vintage, *ix)).collect();
     let people: Vec<i64> = units.iter().map(|_| rng.random_range(2_000..18_000)).collect();
     let published = split_figures(data_set, vintage, &units, &people, figures);
     let reports = units.iter().zip(people).enumerate().map(|(place, (unit, people))| {
@@ -130,7 +140,11 @@ fn form(catalogue: &Catalogue, (code, period): (&str, &str), figures: &Figures, 
         let fills = |cell: &&domain::catalogue::Cell| catalogue.fills(cell, vintage, *unit);
         let values = data_set.cells().iter().filter(fills).filter_map(|cell| {
             let number = *numbers.get(cell.element.code.as_str())?;
-            let value = if cell.element.value_type == ValueType::Flag { value::Value::Flag(number > 0) } else { value::Value::Integer(number) };
+            let value = if cell.element.value_type == ValueType::Flag {
+                value::Value::Flag(number > 0)
+            } else {
+                value::Value::Integer(number)
+            };
             Some(Value { data_element: cell.element.code.to_string(), option: String::new(), value: Some(value) })
         });
         Report {
@@ -147,7 +161,13 @@ fn form(catalogue: &Catalogue, (code, period): (&str, &str), figures: &Figures, 
 }
 
 /// For each cell with published figures, what each unit reports; none for units of provinces without one.
-fn split_figures<'c>(data_set: &'c DataSet, vintage: &Vintage, units: &[UnitIx], people: &[i64], figures: &Figures) -> HashMap<&'c str, Vec<Option<i64>>> {
+fn split_figures<'c>(
+    data_set: &'c DataSet,
+    vintage: &Vintage,
+    units: &[UnitIx],
+    people: &[i64],
+    figures: &Figures,
+) -> HashMap<&'c str, Vec<Option<i64>>> {
     let mut published = HashMap::new();
     for cell in data_set.cells() {
         let element = &cell.element;
@@ -158,7 +178,11 @@ fn split_figures<'c>(data_set: &'c DataSet, vintage: &Vintage, units: &[UnitIx],
         for ((province, _), figure) in figures.iter().filter(|((_, code), _)| code == element.code.as_str()) {
             let communes: Vec<usize> = (0..units.len())
                 .filter(|place| vintage.unit(units[*place]).is_leaf())
-                .filter(|place| vintage.with_ancestors(units[*place]).any(|above| vintage.unit(above).code.as_str() == province.as_str()))
+                .filter(|place| {
+                    vintage
+                        .with_ancestors(units[*place])
+                        .any(|above| vintage.unit(above).code.as_str() == province.as_str())
+                })
                 .collect();
             let weights: Vec<i64> = communes.iter().map(|place| people[*place]).collect();
             for (place, part) in communes.iter().zip(split(*figure, &weights)) {
@@ -233,7 +257,8 @@ fn organisation(published: impl Fn(&str) -> Option<i64>, rng: &mut StdRng) -> Nu
 
 /// Gives some reports a second revision in which more records were corrected.
 fn corrections(reports: &mut [Report], rng: &mut StdRng) -> Vec<Report> {
-    let mut places: Vec<usize> = (0..reports.len()).collect::<Vec<_>>().sample(rng, reports.len() / ONE_IN).copied().collect();
+    let mut places: Vec<usize> =
+        (0..reports.len()).collect::<Vec<_>>().sample(rng, reports.len() / ONE_IN).copied().collect();
     places.sort_unstable();
     for place in &places {
         let report = &mut reports[*place];
@@ -248,7 +273,10 @@ fn corrections(reports: &mut [Report], rng: &mut StdRng) -> Vec<Report> {
 
 /// For some of the corrected reports, what they said before, under a new submission id: it comes too late to count.
 fn late(before: &[Report], corrections: &[Report]) -> Vec<Report> {
-    let corrected = corrections.iter().step_by(10).filter_map(|correction| before.iter().find(|report| report.org_unit == correction.org_unit));
+    let corrected = corrections
+        .iter()
+        .step_by(10)
+        .filter_map(|correction| before.iter().find(|report| report.org_unit == correction.org_unit));
     corrected
         .map(|report| {
             let mut report = report.clone();
@@ -263,7 +291,11 @@ fn late(before: &[Report], corrections: &[Report]) -> Vec<Report> {
 fn broken(mut report: Report, way: usize) -> Report {
     report.submission_id = uuid::Uuid::now_v7().to_string();
     report.revision = Some(9);
-    let int = |data_element: &str, number| Value { data_element: data_element.to_owned(), option: String::new(), value: Some(value::Value::Integer(number)) };
+    let int = |data_element: &str, number| Value {
+        data_element: data_element.to_owned(),
+        option: String::new(),
+        value: Some(value::Value::Integer(number)),
+    };
     match way % 8 {
         0 => report.org_unit = "99999".to_owned(),
         1 => report.period = "2022Q4".to_owned(),
@@ -278,7 +310,13 @@ fn broken(mut report: Report, way: usize) -> Report {
 }
 
 fn withdrawal(report: Report) -> Report {
-    Report { submission_id: uuid::Uuid::now_v7().to_string(), revision: Some(3), values: Vec::new(), withdrawn: true, ..report }
+    Report {
+        submission_id: uuid::Uuid::now_v7().to_string(),
+        revision: Some(3),
+        values: Vec::new(),
+        withdrawn: true,
+        ..report
+    }
 }
 
 fn number(value: &Value) -> i64 {

@@ -6,7 +6,9 @@ use anyhow::Context as _;
 use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressStyle};
 use proto::pb::{
-    collector::v1::{SubmitStreamRequest, collector_service_client::CollectorServiceClient, submit_stream_response::Outcome},
+    collector::v1::{
+        SubmitStreamRequest, collector_service_client::CollectorServiceClient, submit_stream_response::Outcome,
+    },
     report::v1::Report,
 };
 use tokio::{
@@ -50,7 +52,12 @@ impl Sent {
 }
 
 /// Sends reports through several senders and waits for all receipts.
-pub(crate) async fn all(collector: SocketAddr, reports: Vec<Report>, senders: usize, name: &str) -> anyhow::Result<Sent> {
+pub(crate) async fn all(
+    collector: SocketAddr,
+    reports: Vec<Report>,
+    senders: usize,
+    name: &str,
+) -> anyhow::Result<Sent> {
     let style = ProgressStyle::with_template("{prefix:>22} {bar:40} {human_pos:>7}/{human_len} {per_sec}")?;
     let progress = ProgressBar::new(reports.len() as u64).with_style(style).with_prefix(name.to_owned());
     let mut parts: Vec<Vec<Report>> = vec![Vec::new(); senders];
@@ -71,7 +78,8 @@ pub(crate) async fn all(collector: SocketAddr, reports: Vec<Report>, senders: us
 }
 
 async fn send(collector: SocketAddr, reports: Vec<Report>, progress: ProgressBar) -> anyhow::Result<Sent> {
-    let mut client = CollectorServiceClient::connect(format!("http://{collector}")).await.context("connecting to the collector")?;
+    let mut client =
+        CollectorServiceClient::connect(format!("http://{collector}")).await.context("connecting to the collector")?;
     let window = Arc::new(Semaphore::new(IN_FLIGHT));
     let (outgoing, requests) = mpsc::channel(IN_FLIGHT);
     let (times, mut sent_at) = mpsc::unbounded_channel();
@@ -84,7 +92,9 @@ async fn send(collector: SocketAddr, reports: Vec<Report>, progress: ProgressBar
             let Ok(permit) = open.acquire().await else { return };
             permit.forget(); // given back with the receipt
             let submission = (format!("{} {}", report.data_set, report.submission_id), Instant::now());
-            if times.send(submission).is_err() || outgoing.send(SubmitStreamRequest { report: Some(report) }).await.is_err() {
+            if times.send(submission).is_err()
+                || outgoing.send(SubmitStreamRequest { report: Some(report) }).await.is_err()
+            {
                 return;
             }
         }

@@ -30,7 +30,9 @@ pub(crate) struct Outcome<'a> {
 /// Shows totals, completeness and figures, verifies, and says whether all is exact.
 pub(crate) async fn show(stack: &Stack, outcome: &Outcome<'_>, json: bool) -> anyhow::Result<bool> {
     let Outcome { plan, sent, fates, counted, burst, total } = outcome;
-    let mut query = QueryServiceClient::connect(format!("http://{}", stack.query)).await.context("connecting to the query service")?;
+    let mut query = QueryServiceClient::connect(format!("http://{}", stack.query))
+        .await
+        .context("connecting to the query service")?;
     let nation = totals(&mut query, "VN", IDENTITY).await?;
     for unit in ["VN", "94", "31498"] {
         print_totals(&totals(&mut query, unit, IDENTITY).await?);
@@ -65,7 +67,10 @@ pub(crate) async fn show(stack: &Stack, outcome: &Outcome<'_>, json: bool) -> an
     for mismatch in &verification.listed {
         println!("  {mismatch:?}");
     }
-    println!("tổng cả nước so với phép tính của bên gửi / national total against the senders' own sums: {}", if exact { "đúng / exact" } else { "SAI / WRONG" });
+    println!(
+        "tổng cả nước so với phép tính của bên gửi / national total against the senders' own sums: {}",
+        if exact { "đúng / exact" } else { "SAI / WRONG" }
+    );
 
     if json {
         let communes = nation.levels.iter().find(|level| level.level == "commune").context("no communes")?;
@@ -96,8 +101,13 @@ pub(crate) async fn show(stack: &Stack, outcome: &Outcome<'_>, json: bool) -> an
     Ok(verified)
 }
 
-async fn totals(query: &mut QueryServiceClient<Channel>, org_unit: &str, (data_set, period): (&str, &str)) -> anyhow::Result<Totals> {
-    let question = GetTotalsRequest { org_unit: org_unit.to_owned(), data_set: data_set.to_owned(), period: period.to_owned() };
+async fn totals(
+    query: &mut QueryServiceClient<Channel>,
+    org_unit: &str,
+    (data_set, period): (&str, &str),
+) -> anyhow::Result<Totals> {
+    let question =
+        GetTotalsRequest { org_unit: org_unit.to_owned(), data_set: data_set.to_owned(), period: period.to_owned() };
     query.get_totals(question).await?.into_inner().totals.context("an answer without totals")
 }
 
@@ -114,7 +124,12 @@ fn print_totals(totals: &Totals) {
     let unit = totals.org_unit.clone().unwrap_or_default();
     println!("\n{} {} — {} {}", unit.code, unit.name, totals.data_set, totals.period);
     for level in &totals.levels {
-        println!("  cấp / level {}: {}/{} đã báo cáo / reported", level.level, grouped(level.reported), grouped(level.expected));
+        println!(
+            "  cấp / level {}: {}/{} đã báo cáo / reported",
+            level.level,
+            grouped(level.reported),
+            grouped(level.expected)
+        );
     }
     for (cell, sum) in sums(totals) {
         println!("  {cell:<32} {:>16}", grouped(sum));

@@ -48,7 +48,9 @@ impl Counting {
 
     /// Waits until the national totals have everything.
     pub(crate) async fn finish(self) -> anyhow::Result<Counted> {
-        tokio::time::timeout(Duration::from_secs(300), self.0).await.context("the national totals never had every report")??
+        tokio::time::timeout(Duration::from_secs(300), self.0)
+            .await
+            .context("the national totals never had every report")??
     }
 }
 

@@ -1,0 +1,159 @@
+//! At a limit, or with NATS away, a sender is told to come again, in bounded time; what was acknowledged is kept.
+
+use std::time::{Duration, Instant};
+
+use local::NatsOptions;
+use messaging::Topology;
+use proto::pb::report::v1::Report;
+use tests::{Services, World, eventually, int, report, small_topology, sum};
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+/// By when a sender has its answer, whatever is away. The collector gives up after five seconds; the rest is for a busy
+/// machine.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(20);
+
+fn citizens(unit: &str, number: i64) -> Report {
+    report(unit, 1, vec![int("id_eligible_citizens", number)])
+}
+
+/// The status says under which reason, and when to come again.
+fn assert_passing(status: &Status, code: Code, reason: &str) {
+    let details = status.get_error_details();
+    let info = details.error_info().unwrap_or_else(|| panic!("{status:?}"));
+    assert_eq!((status.code(), info.reason.as_str()), (code, reason));
+    assert!(details.retry_info().unwrap().retry_delay.unwrap() > Duration::ZERO);
+    assert_eq!(details.localized_message().unwrap().locale, "vi-VN");
+}
+
+/// Submits, with the time it took.
+async fn timed(services: &Services, report: &Report) -> Result<(), Status> {
+    let began = Instant::now();
+    let answer = services.submit(report).await;
+    assert!(began.elapsed() < ANSWERED_WITHIN, "{:?}", began.elapsed());
+    answer.map(|_| ())
+}
+
+/// Sends again under the same id until it is acknowledged, as a sender must.
+async fn until_acknowledged(services: &Services, report: &Report) {
+    eventually("a report is acknowledged", || async {
+        let answer = services.submit(report).await;
+        if let Err(status) = &answer {
+            assert_passing(status, Code::Unavailable, "LOG_UNAVAILABLE");
+        }
+        answer
+    })
+    .await;
+}
+
+async fn nation(services: &Services) -> Option<i64> {
+    sum(&services.totals("VN", "identity", "202211").await, "commune", "id_eligible_citizens")
+}
+
+/// Goal: when the log of reports is full, senders are told so and what was acknowledged before is counted, all of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_log_is_told_and_loses_nothing() {
+    let topology = Topology { reports_max_bytes: 32 * 1024, ..small_topology() };
+    let world = World::with(topology, NatsOptions { max_file_store: 4 << 30 }).await;
+    let services = world.services().await;
+    let communes = tests::OrgUnits::read();
+    let (mut acknowledged, mut added) = (0, 0);
+    let mut refused = None;
+    for (number, unit) in (0..).zip(communes.below("VN", "commune")) {
+        let value = 1_000_003 * number;
+        match services.submit(&citizens(unit, value)).await {
+            Ok(_) => (acknowledged, added) = (acknowledged + 1, added + value),
+            Err(status) => {
+                refused = Some((unit, status));
+                break;
+            }
+        }
+    }
+    let (unit, status) = refused.expect("the log fills");
+    assert_passing(&status, Code::Unavailable, "LOG_FULL");
+    assert!(acknowledged >= 50, "{acknowledged} reports fit into 32 KiB");
+    let status = timed(&services, &citizens(unit, 1)).await.unwrap_err();
+    assert_passing(&status, Code::Unavailable, "LOG_FULL");
+    world.settled(acknowledged).await;
+    assert_eq!(nation(&services).await, Some(added));
+    world.verified().await;
+    services.assert_quiet();
+}
+
+/// Goal: while NATS stands still, senders are told to come again in bounded time; when it goes on, everything does.
+#[tokio::test(flavor = "multi_thread")]
+async fn nats_standing_still_is_told_and_passes() {
+    let world = World::start().await;
+    let services = world.services().await;
+    timed(&services, &citizens("31498", 1)).await.unwrap();
+    world.nats.pause().unwrap();
+    let (first, second) = (citizens("31501", 10), citizens("31504", 100));
+    let (answer, other) = tokio::join!(timed(&services, &first), timed(&services, &second));
+    assert_passing(&answer.unwrap_err(), Code::Unavailable, "LOG_UNAVAILABLE");
+    assert_passing(&other.unwrap_err(), Code::Unavailable, "LOG_UNAVAILABLE");
+    world.nats.resume().unwrap();
+    for report in [&first, &second] {
+        until_acknowledged(&services, report).await;
+    }
+    timed(&services, &citizens("31507", 1_000)).await.unwrap();
+    world.quiet().await;
+    assert_eq!(nation(&services).await, Some(1_111));
+    let ledger = world.store.fate_counts().await.unwrap();
+    assert_eq!((ledger.accepted, ledger.rejected, ledger.superseded), (4, 0, 0), "{ledger:?}");
+    world.verified().await;
+    services.assert_quiet();
+}
+
+/// Goal: the same while NATS is gone altogether, until it is back.
+#[tokio::test(flavor = "multi_thread")]
+async fn nats_being_away_is_told_and_passes() {
+    let mut world = World::start().await;
+    let services = world.services().await;
+    timed(&services, &citizens("31498", 1)).await.unwrap();
+    world.nats.kill_hard().await.unwrap();
+    let waiting = citizens("31501", 10);
+    for _ in 0..2 {
+        let status = timed(&services, &waiting).await.unwrap_err();
+        assert_passing(&status, Code::Unavailable, "LOG_UNAVAILABLE");
+    }
+    world.nats.restart().await.unwrap();
+    until_acknowledged(&services, &waiting).await;
+    world.quiet().await;
+    assert_eq!(nation(&services).await, Some(11));
+    world.verified().await;
+    services.assert_quiet();
+}
+
+/// Goal: reports that wait for their acknowledgement are bounded; one more is refused at once and not kept in memory.
+#[tokio::test(flavor = "multi_thread")]
+async fn too_many_in_flight_are_refused() {
+    let world = World::start().await;
+    let services = world.services_with("[limits]\nmax_in_flight = 2\n").await;
+    timed(&services, &citizens("31498", 1)).await.unwrap();
+    world.nats.pause().unwrap();
+    let waiting = [citizens("31501", 10), citizens("31504", 100)];
+    let (refused, first, second) = tokio::join!(
+        eventually("a third report is refused", || async {
+            // Which of the three is the third is not said: this one gives way until the others are in.
+            match tokio::time::timeout(Duration::from_millis(100), services.submit(&citizens("31507", 1_000))).await {
+                Ok(Err(status)) if status.code() == Code::ResourceExhausted => Ok(status),
+                other => Err(format!("{other:?}")),
+            }
+        }),
+        timed(&services, &waiting[0]),
+        timed(&services, &waiting[1]),
+    );
+    assert_passing(&refused, Code::ResourceExhausted, "TOO_MANY_IN_FLIGHT");
+    drop((first, second));
+    world.nats.resume().unwrap();
+    for report in &waiting {
+        eventually("a report is acknowledged", || services.submit(report)).await;
+    }
+    world.quiet().await;
+    let ledger = world.store.fate_counts().await.unwrap();
+    assert!(ledger.accepted >= 3 && ledger.rejected + ledger.superseded == 0, "{ledger:?}");
+    for report in &waiting {
+        assert!(services.submission(&report.submission_id).await.unwrap().counts);
+    }
+    services.assert_quiet();
+}

@@ -1,0 +1,100 @@
+//! Provisioning again, starting over, taking over.
+
+use cli::provision;
+use messaging::{ProvisionError, Topology};
+use runtime::SystemClock;
+use tests::{Events, Load, World, checks::all_is_well, small_topology};
+
+const REPORTS: usize = 2_000;
+
+/// Goal: provisioning what is there changes nothing; provisioning something else is refused by name, and changes nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn provisioning_twice_is_harmless_and_drift_is_refused() {
+    let world = World::start().await;
+    let services = world.services().await;
+    let loaded = catalogue::load(&tests::catalogue_dir()).unwrap();
+    let again = async |topology: Topology| {
+        provision::provision(&world.connection, &world.store, &topology, &loaded, &SystemClock).await
+    };
+    services.submit(&tests::report("31498", 1, vec![tests::int("id_eligible_citizens", 1)])).await.unwrap();
+    world.settled(1).await;
+    let before = world.stream("VERDICTS").await.unwrap();
+    let done = again(small_topology()).await.unwrap();
+    assert_eq!(done.streams.made, Vec::<&str>::new());
+    assert_eq!(done.streams.kept, ["REPORTS", "VERDICTS", "TOTALS"]);
+    assert!(!done.catalogue_is_new);
+
+    for (topology, stream, setting) in [
+        (Topology { partitions: 8, ..small_topology() }, "VERDICTS", "partitions"),
+        (Topology { reports_max_bytes: 1 << 20, ..small_topology() }, "REPORTS", "max_bytes"),
+        (Topology { max_age_days: 1, ..small_topology() }, "REPORTS", "max_age"),
+    ] {
+        match again(topology).await {
+            Err(provision::Error::Streams(ProvisionError::Drift { stream: of, setting: differs, .. })) => {
+                assert_eq!((of, differs), (stream, setting));
+            }
+            other => panic!("{setting}: {other:?}"),
+        }
+    }
+    assert_eq!(world.stream("VERDICTS").await.unwrap(), before);
+    again(small_topology()).await.unwrap();
+    services.submit(&tests::report("31501", 1, vec![tests::int("id_eligible_citizens", 10)])).await.unwrap();
+    world.settled(2).await;
+    world.verified().await;
+    services.assert_quiet();
+}
+
+/// Goal: when everything is killed at once, as in a power cut, and started again, it goes on where it stood.
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_is_killed_and_started_again() {
+    let mut world = World::start().await;
+    let mut services = world.services().await;
+    let events = Events::follow(&world).await;
+    let load = Load::of(REPORTS, 21);
+    let sending = services.send(&load.reports);
+    sending.allow(REPORTS / 2);
+    sending.acknowledged(REPORTS / 4).await;
+    world.nats.kill_hard().await.unwrap();
+    world.postgres.kill_hard().await.unwrap();
+    for service in [&mut services.collector, &mut services.validator, &mut services.aggregator, &mut services.query] {
+        service.kill_hard().await;
+        service.assert_quiet();
+    }
+    let before = sending.acknowledged_now();
+    assert!(before < REPORTS);
+    tokio::try_join!(world.nats.restart(), world.postgres.restart()).unwrap();
+    let fresh = world.services().await;
+    services.replace_all(fresh).await;
+    sending.allow(REPORTS);
+    sending.acknowledged(before + 1).await;
+    let sent = sending.finish().await;
+    assert!(!sent.broken.is_empty());
+    all_is_well(&world, &services, &events, &load, &sent).await;
+}
+
+/// Goal: an aggregator that stands by takes over when the one at work is killed, at once and without counting anything
+/// twice; the one that comes back stands by in its turn.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_aggregator_takes_over() {
+    let world = World::start().await;
+    let mut services = world.services().await;
+    let events = Events::follow(&world).await;
+    let load = Load::of(REPORTS, 22);
+    let sending = services.send(&load.reports);
+    for _ in 0..2 {
+        let mut standby = world.standby_aggregator().await;
+        assert_eq!(standby.said("took leases"), 0, "it stands by");
+        sending.allow(600);
+        let behind = async || {
+            let acknowledged = i64::try_from(sending.acknowledged_now()).unwrap();
+            acknowledged > world.store.fate_counts().await.unwrap().settled()
+        };
+        services.aggregator.kill_at_work(behind).await;
+        services.aggregator.assert_quiet();
+        standby.logged("took leases").await;
+        services.aggregator = standby;
+    }
+    assert!(sending.acknowledged_now() < REPORTS);
+    let sent = sending.finish().await;
+    all_is_well(&world, &services, &events, &load, &sent).await;
+}
