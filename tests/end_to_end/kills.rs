@@ -52,16 +52,23 @@ async fn acknowledged_all_the_same(sending: &Sending) {
     sending.acknowledged(before + 100).await;
 }
 
-/// Goal: a validator that dies with batches in hand leaves them to the next one, and no report has two verdicts that
-/// matter.
+/// Goal: a validator that dies with batches in hand leaves them to the next one; one that dies right after it has said
+/// that it is done with a batch has made its verdicts durable before. No report has two verdicts that matter.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_validator_is_killed_three_times() {
+async fn a_validator_is_killed_four_times() {
     let mut scene = Scene::start(1).await;
-    for _ in 0..3 {
-        scene.under_way(700).await;
+    for round in 0..4 {
+        scene.under_way(500).await;
         let Scene { world, services, sending, .. } = &mut scene;
-        let has_batches = async || world.stream("REPORTS").await.unwrap().1.being_judged > 0;
-        services.validator.kill_at_work(has_batches).await;
+        let in_hand = async || world.stream("REPORTS").await.unwrap().1.being_judged;
+        if round % 2 == 0 {
+            services.validator.kill_at_work(async || in_hand().await > 0).await;
+        } else {
+            // So that what is judged is not counted, and lost if its verdict is.
+            services.aggregator.freeze_at_work(async || is_behind(world, sending).await).await;
+            services.validator.kill_at_work(async || in_hand().await == 0).await;
+            services.aggregator.thaw();
+        }
         services.validator.assert_quiet();
         acknowledged_all_the_same(sending).await;
         assert!(is_behind(world, sending).await);

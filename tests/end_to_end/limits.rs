@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use local::NatsOptions;
 use messaging::Topology;
 use proto::pb::report::v1::Report;
@@ -12,6 +13,9 @@ use tonic_types::StatusExt as _;
 /// By when a sender has its answer, whatever is away. The collector gives up after five seconds; the rest is for a busy
 /// machine.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(20);
+
+/// For how long NATS stands still where that is only waited for.
+const SLOW: Duration = Duration::from_secs(1);
 
 fn citizens(unit: &str, number: i64) -> Report {
     report(unit, 1, vec![int("id_eligible_citizens", number)])
@@ -76,6 +80,38 @@ async fn a_full_log_is_told_and_loses_nothing() {
     assert_passing(&status, Code::Unavailable, "LOG_FULL");
     world.settled(acknowledged).await;
     assert_eq!(nation(&services).await, Some(added));
+    world.verified().await;
+    services.assert_quiet();
+}
+
+/// Goal: when the log of verdicts is full, validators wait: a report is done with only when its verdict is durable, also
+/// if the validator that waits is killed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_log_of_verdicts_makes_validators_wait() {
+    const REPORTS: i64 = 60;
+    let topology = Topology { verdicts_max_bytes: 8 * 1024, ..small_topology() };
+    let world = World::with(topology, NatsOptions { max_file_store: 4 << 30 }).await;
+    let mut services = world.services().await;
+    let units = tests::OrgUnits::read();
+    // One at a time: each is a message of its own, and has a verdict of its own.
+    for unit in units.below("94", "commune").into_iter().take(usize::try_from(REPORTS).unwrap()) {
+        services.submit(&citizens(unit, 1)).await.unwrap();
+    }
+    for _ in 0..2 {
+        services.validator.logged("verdicts are not durable yet; trying again").await;
+        services.validator.kill_hard().await;
+        services.validator.assert_quiet();
+        services.validator = world.service("validator").await;
+    }
+    services.validator.logged("verdicts are not durable yet; trying again").await;
+    eventually("what has no verdict is not done with", || async {
+        let settled = world.store.fate_counts().await.unwrap().settled();
+        let (_, backlog) = world.stream("REPORTS").await?;
+        let waiting = i64::try_from(backlog.waiting + backlog.being_judged).unwrap();
+        let all_there = settled > 0 && waiting > 0 && settled + waiting == REPORTS;
+        if all_there { Ok(()) } else { Err(format!("{settled} settled, {backlog:?}")) }
+    })
+    .await;
     world.verified().await;
     services.assert_quiet();
 }
@@ -155,5 +191,57 @@ async fn too_many_in_flight_are_refused() {
     for report in &waiting {
         assert!(services.submission(&report.submission_id).await.unwrap().counts);
     }
+    services.assert_quiet();
+}
+
+/// Goal: the time after which a sender is told to come again runs from when it came, also for those who wait behind others:
+/// twenty reports that must go out one by one are given up together, not one after the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_waits_behind_others_is_answered_in_time() {
+    let world = World::start().await;
+    let services = world.services_with("[limits]\nlanes = 1\nmax_group = 1\ngive_up_after = \"2s\"\n").await;
+    let units = tests::OrgUnits::read();
+    let communes = units.below("94", "commune");
+    let reports: Vec<_> = communes.into_iter().take(21).map(|unit| citizens(unit, 1_000_003)).collect();
+    let (first, waiting) = reports.split_first().unwrap();
+    timed(&services, first).await.unwrap();
+    world.nats.pause().unwrap();
+    for answer in join_all(waiting.iter().map(|report| timed(&services, report))).await {
+        assert_passing(&answer.unwrap_err(), Code::Unavailable, "LOG_UNAVAILABLE");
+    }
+    world.nats.resume().unwrap();
+    join_all(waiting.iter().map(|report| until_acknowledged(&services, report))).await;
+    world.quiet().await;
+    assert_eq!(nation(&services).await, Some(21 * 1_000_003));
+    for report in &reports {
+        assert!(services.submission(&report.submission_id).await.unwrap().counts);
+    }
+    let ledger = world.store.fate_counts().await.unwrap();
+    assert_eq!((ledger.accepted, ledger.rejected, ledger.superseded), (21, 0, 0), "{ledger:?}");
+    world.verified().await;
+    services.assert_quiet();
+}
+
+/// Goal: when NATS stands still for less long than the collector has patience, a sender only waits: its report is
+/// acknowledged, and kept once however often it was handed over.
+#[tokio::test(flavor = "multi_thread")]
+async fn nats_being_slow_is_only_waited_for() {
+    let world = World::start().await;
+    let services = world.services_with("[limits]\ngive_up_after = \"30s\"\n").await;
+    timed(&services, &citizens("31498", 1)).await.unwrap();
+    world.nats.pause().unwrap();
+    let report = citizens("31501", 10);
+    let mut submitting = Box::pin(services.submit(&report));
+    let early = tokio::time::timeout(SLOW, submitting.as_mut()).await;
+    assert!(early.is_err(), "nothing is acknowledged while NATS stands still: {early:?}");
+    world.nats.resume().unwrap();
+    submitting.await.unwrap();
+    world.settled(2).await;
+    world.quiet().await;
+    assert_eq!(world.stream("REPORTS").await.unwrap().0.messages, 2);
+    let told = services.submission(&report.submission_id).await.unwrap();
+    assert!(told.counts && told.repeated == 0, "{told:?}");
+    assert_eq!(nation(&services).await, Some(11));
+    world.verified().await;
     services.assert_quiet();
 }

@@ -5,6 +5,7 @@
     reason = "what does not hold has failed the test, also in the functions that tests share"
 )]
 
+mod command_line;
 mod fates;
 mod happy;
 mod kills;
@@ -12,3 +13,4 @@ mod limits;
 mod poison;
 mod restart;
 mod shutdown;
+mod verify;

@@ -98,3 +98,42 @@ async fn a_standby_aggregator_takes_over() {
     let sent = sending.finish().await;
     all_is_well(&world, &services, &events, &load, &sent).await;
 }
+
+/// Goal: positions never repeat. When the log of verdicts is lost and made again, its positions go on above those that the
+/// database knows, and the services at work go on by themselves.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_is_made_again_goes_on_above_the_old_one() {
+    let world = World::start().await;
+    let services = world.services().await;
+    let events = Events::follow(&world).await;
+    for (unit, value) in [("31498", 1), ("31501", 10), ("00001", 100)] {
+        services.submit(&tests::report(unit, 1, vec![tests::int("id_eligible_citizens", value)])).await.unwrap();
+    }
+    world.settled(3).await;
+    let (before, _) = world.stream("VERDICTS").await.unwrap();
+    let version = services.totals("VN", "identity", "202211").await.version;
+
+    let client = async_nats::connect(world.nats.url()).await.unwrap();
+    let deleted = async_nats::jetstream::new(client).delete_stream("VERDICTS").await.unwrap();
+    assert!(deleted.success);
+    let done = world.provision(&small_topology()).await;
+    assert_eq!((done.streams.made, done.streams.kept), (vec!["VERDICTS"], vec!["REPORTS", "TOTALS"]));
+    let (made, _) = world.stream("VERDICTS").await.unwrap();
+    assert!(made.messages == 0 && made.last > before.last, "{before:?} {made:?}");
+
+    services.submit(&tests::report("31504", 1, vec![tests::int("id_eligible_citizens", 1_000)])).await.unwrap();
+    // A correction takes the place of what was counted before.
+    services.submit(&tests::report("31498", 2, vec![tests::int("id_eligible_citizens", 20_000)])).await.unwrap();
+    let t = std::time::Instant::now();
+    world.settled(5).await;
+    eprintln!("TEMP {:?} {:#?}", t.elapsed(), services.aggregator.lines());
+    world.quiet().await;
+    let (after, _) = world.stream("VERDICTS").await.unwrap();
+    assert!(after.messages == 2 && after.last > made.last, "{made:?} {after:?}");
+    let totals = services.totals("VN", "identity", "202211").await;
+    assert_eq!(tests::sum(&totals, "commune", "id_eligible_citizens"), Some(21_110));
+    assert!(totals.version > version && totals.log_position == after.last, "{totals:?}");
+    events.agree_with(&totals).await;
+    world.verified().await;
+    services.assert_quiet();
+}

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test whose world does not hold has failed")]
 
 pub mod checks;
+mod command;
 mod events;
 mod load;
 mod org_units;
@@ -29,6 +30,7 @@ use proto::pb::query::v1::{LevelTotals, Totals};
 use runtime::SystemClock;
 use store::{Store, StoreConfig, verify::Verification};
 
+pub use command::{Ran, tonghop};
 pub use events::Events;
 pub use load::Load;
 pub use org_units::OrgUnits;
@@ -85,15 +87,27 @@ impl World {
 
     /// A world with these streams.
     pub async fn with(topology: Topology, nats: NatsOptions) -> Self {
+        let world = Self::bare(nats).await;
+        world.provision(&topology).await;
+        world
+    }
+
+    /// A world in which nothing is provisioned.
+    pub async fn bare(nats: NatsOptions) -> Self {
         runtime::telemetry::init_for_tests();
         let (nats, postgres) =
             tokio::try_join!(NatsServer::start(nats), PostgresServer::start(PostgresOptions::default())).unwrap();
         let connection = Connection::open("tests", &ConnectionConfig::to(nats.url())).await.unwrap();
         let store = Store::connect("tests", &StoreConfig::to(postgres.url())).await.unwrap();
-        let loaded = catalogue::load(&catalogue_dir()).unwrap();
-        cli::provision::provision(&connection, &store, &topology, &loaded, &SystemClock).await.unwrap();
+        let catalogue = Arc::new(catalogue::load(&catalogue_dir()).unwrap().catalogue);
         let dir = tempfile::tempdir().unwrap();
-        Self { nats, postgres, store, connection, catalogue: Arc::new(loaded.catalogue), dir }
+        Self { nats, postgres, store, connection, catalogue, dir }
+    }
+
+    /// Makes what is missing of streams, schema and catalogue.
+    pub async fn provision(&self, topology: &Topology) -> cli::provision::Done {
+        let loaded = catalogue::load(&catalogue_dir()).unwrap();
+        cli::provision::provision(&self.connection, &self.store, topology, &loaded, &SystemClock).await.unwrap()
     }
 
     /// Starts a service as a process of its own, ready to work.
@@ -162,6 +176,7 @@ impl World {
     pub async fn verified(&self) -> Verification {
         let verification = self.store.verify().await.unwrap();
         assert_eq!(verification.mismatches, 0, "{:#?}", verification.listed);
+        assert!(verification.totals_checked > 0, "{verification:?}");
         verification
     }
 }

@@ -1,4 +1,5 @@
-//! Any of the four services, by the name the program is called by: what the end-to-end tests start and kill.
+//! Any of the four services, or the command line, by the name the program is called by: what the end-to-end tests start
+//! and kill.
 
 use std::{env, path::Path, process::ExitCode};
 
@@ -10,6 +11,7 @@ fn main() -> ExitCode {
         Some("validator") => runtime::main("validator", version, validator::run),
         Some("aggregator") => runtime::main("aggregator", version, aggregator::run),
         Some("query") => runtime::main("query", version, query::run),
+        Some("tonghop") => cli::main(),
         _ => ExitCode::from(2),
     }
 }

@@ -44,9 +44,7 @@ impl Service {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let home = dir.join(format!("{name}-{}", NUMBER.fetch_add(1, Ordering::Relaxed)));
         std::fs::create_dir(&home).unwrap();
-        // The program goes by the name it is called by.
-        let program = home.join(name);
-        std::os::unix::fs::symlink(program_path(), &program).unwrap();
+        let program = program(name, &home);
         let file = home.join("config.toml");
         std::fs::write(&file, config).unwrap();
         let mut child = Command::new(program)
@@ -92,6 +90,10 @@ impl Service {
         assert_eq!(self.errors(), Vec::<serde_json::Value>::new(), "{} is not quiet", self.name);
     }
 
+    /// TEMP
+    pub fn lines(&self) -> Vec<String> {
+        self.log.borrow().iter().map(|l| l.to_string()).collect()
+    }
     /// The lines at level ERROR.
     #[must_use]
     pub fn errors(&self) -> Vec<serde_json::Value> {
@@ -177,10 +179,12 @@ fn message_of(line: &serde_json::Value) -> Option<&str> {
     line["fields"]["message"].as_str().or_else(|| line["message"].as_str())
 }
 
-/// The program `service` of this package, which Cargo builds beside the tests.
-fn program_path() -> PathBuf {
+/// The program `service` of this package, which Cargo builds beside the tests; it goes by the name it is called by.
+pub(crate) fn program(name: &str, home: &Path) -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    let program = test.parent().and_then(Path::parent).unwrap().join("service");
-    assert!(program.exists(), "{} is not there: run the tests through Cargo", program.display());
+    let built = test.parent().and_then(Path::parent).unwrap().join("service");
+    assert!(built.exists(), "{} is not there: run the tests through Cargo", built.display());
+    let program = home.join(name);
+    std::os::unix::fs::symlink(built, &program).unwrap();
     program
 }

@@ -1,5 +1,7 @@
 //! The transaction of a batch: read what is stored, fold, write.
 
+use std::time::Duration;
+
 use domain::{
     Timestamp,
     settle::{Judged, Position},
@@ -17,8 +19,8 @@ use crate::{
 /// Why a batch was not committed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CommitError {
-    /// The partition stands elsewhere.
-    #[error("the partition stands at position {}", .0.0)]
+    /// Somebody else moved the partition. Their events may be in the outbox, and go before ours: start over.
+    #[error("the partition stands at position {}, which is not where it was left", .0.0)]
     Moved(Position),
     /// The database failed.
     #[error(transparent)]
@@ -44,19 +46,22 @@ impl From<BeginError> for CommitError {
 pub(crate) async fn commit(shared: &Shared, partition: Partition, batch: &Batch) -> Result<Vec<Outgoing>, CommitError> {
     // Never closed: the permit is always to be had.
     let _permit = shared.transactions.acquire().await;
+    // A connection whose other end is gone would be waited on for ever; the server ends a statement long before.
+    let within = Duration::from_secs(180);
+    tokio::time::timeout(within, commit_now(shared, partition, batch))
+        .await
+        .map_err(|_| StoreError::Unanswered(within))?
+}
+
+async fn commit_now(shared: &Shared, partition: Partition, batch: &Batch) -> Result<Vec<Outgoing>, CommitError> {
     let catalogue = &*shared.catalogue;
     let mut transaction = shared.store.begin(partition.number(), batch.after).await?;
 
     let keys: Vec<_> = batch.judged.iter().filter_map(key).collect();
     let ids: Vec<_> = batch.judged.iter().filter_map(Judged::submission_id).collect();
-    let nameless: Vec<_> = batch
-        .judged
-        .iter()
-        .filter(|judged| judged.submission_id().is_none())
-        .map(|judged| judged.provenance().origin)
-        .collect();
+    let origins: Vec<_> = batch.judged.iter().map(|judged| judged.provenance().origin).collect();
     let standing = transaction.standing(&keys).await?;
-    let (known, settled) = transaction.known(&ids, &nameless).await?;
+    let (known, settled) = transaction.known(&ids, &origins).await?;
     let changes = fold::settle(catalogue, standing, known, settled, &batch.judged)?;
 
     let units = fold::units(&changes);

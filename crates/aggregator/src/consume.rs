@@ -9,7 +9,7 @@ use store::Quarantined;
 
 use crate::{
     Shared,
-    commit::{CommitError, commit},
+    commit::commit,
     publish::{self, Relay},
 };
 
@@ -85,11 +85,6 @@ async fn count(shared: &Arc<Shared>, partition: Partition, stop: &Shutdown) -> R
                     break Err("events could not be published; they are in the outbox".into());
                 }
             }
-            Err(CommitError::Moved(stands)) => {
-                tracing::info!(%partition, stands = stands.0, expected = position.0, "the partition moved; reading on from where it stands");
-                position = stands;
-                verdicts.rewind(position);
-            }
             Err(error) => break Err(error.into()),
         }
     };
@@ -106,10 +101,13 @@ async fn gather(verdicts: &mut Verdicts, after: Position, max_batch: usize, stop
     };
     let mut batch = Batch { after, ..Batch::default() };
     batch.add(first);
+    let mut messages = 1;
     while batch.judged.len() < max_batch
+        && messages < max_batch
         && let Some(next) = verdicts.next_if_ready()
     {
         batch.add(next);
+        messages += 1;
     }
     Some(batch)
 }

@@ -78,6 +78,9 @@ impl Aggregator {
     }
 }
 
+/// Within what time the database must answer for the leases; one that does not is taken to have let go of them.
+const LEASES_ANSWER: Duration = Duration::from_secs(10);
+
 /// Works on the partitions whose leases can be had. When the leases are lost, everything stops and starts over.
 async fn hold_leases(shared: &Arc<Shared>, partitions: Partitions, shutdown: &Shutdown) {
     const AGAIN: Duration = Duration::from_secs(1);
@@ -113,7 +116,8 @@ async fn work_under(mut leases: Leases, shared: &Arc<Shared>, partitions: Partit
             }
             _ = tick.tick() => {}
         }
-        match take(&mut leases, &mut wanted).await {
+        let taken = tokio::time::timeout(LEASES_ANSWER, take(&mut leases, &mut wanted)).await;
+        match taken.unwrap_or(Err(StoreError::Unanswered(LEASES_ANSWER))) {
             Ok(taken) => {
                 for partition in taken {
                     working.spawn(consume::run(Arc::clone(shared), partition, stop.clone()));
@@ -134,7 +138,8 @@ async fn work_under(mut leases: Leases, shared: &Arc<Shared>, partitions: Partit
             tracing::error!(%error, "work on a partition ended abnormally");
         }
     }
-    leases.release().await;
+    // Where the connection is gone, so are the leases.
+    drop(tokio::time::timeout(LEASES_ANSWER, leases.release()).await);
 }
 
 /// Makes sure that the leases hold, and takes those that are free. What was taken is no longer wanted.

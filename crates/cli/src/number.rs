@@ -1,35 +1,16 @@
 //! Numbers and instants as people read them.
 
+use domain::number::{PLAIN, VIETNAMESE};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description, macros::offset};
-
-/// More decimals than any data element has.
-const MOST_DECIMALS: u32 = 18;
 
 /// A number scaled by ten to the power of `decimals`, as Vietnam writes it: `1.205.627`, `92,3`.
 pub(crate) fn grouped(scaled: i64, decimals: u32) -> String {
-    let (sign, whole, decimals) = parts(scaled, decimals);
-    let mut text = sign.to_owned();
-    for (place, digit) in whole.chars().enumerate() {
-        if place > 0 && (whole.len() - place).is_multiple_of(3) {
-            text.push('.');
-        }
-        text.push(digit);
-    }
-    if decimals.is_empty() { text } else { format!("{text},{decimals}") }
+    VIETNAMESE.write(scaled, decimals)
 }
 
 /// The same as programs write it: `1205627`, `92.3`.
 pub(crate) fn plain(scaled: i64, decimals: u32) -> String {
-    let (sign, whole, decimals) = parts(scaled, decimals);
-    if decimals.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{decimals}") }
-}
-
-/// Sign, digits before and digits after the decimal point.
-fn parts(scaled: i64, decimals: u32) -> (&'static str, String, String) {
-    let decimals = decimals.min(MOST_DECIMALS) as usize;
-    let mut digits = format!("{:0>width$}", scaled.unsigned_abs(), width = decimals + 1);
-    let after = digits.split_off(digits.len() - decimals);
-    (if scaled < 0 { "-" } else { "" }, digits, after)
+    PLAIN.write(scaled, decimals)
 }
 
 /// A count as Vietnam writes it.

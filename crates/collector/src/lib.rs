@@ -2,6 +2,7 @@
 
 mod config;
 mod publish;
+mod refused;
 mod revision;
 mod serve;
 

@@ -3,13 +3,17 @@
 //! One task gathers. It publishes at once when nothing is in flight and the last message was small; while a message is in
 //! flight, or for a moment after a large one, reports gather. So the wait adapts to the load by itself.
 
-use std::{collections::VecDeque, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
-use messaging::{Outgoing, PublishError, Publisher};
+use messaging::{Outgoing, Publisher};
 use runtime::Backoff;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
-    task::{JoinHandle, JoinSet},
+    task::{self, JoinHandle, JoinSet},
     time::Instant,
 };
 
@@ -42,12 +46,15 @@ pub(crate) type Slot = OwnedSemaphorePermit;
 pub(crate) struct GroupCommit {
     pending: mpsc::UnboundedSender<Pending>,
     slots: Arc<Semaphore>,
+    give_up_after: Duration,
 }
 
 #[derive(Debug)]
 struct Pending {
     /// The report's part of the message.
     part: Vec<u8>,
+    /// When its caller is told that it is not known to be kept.
+    give_up_at: Instant,
     answer: oneshot::Sender<Result<Place, NotKept>>,
     slot: Slot,
 }
@@ -85,7 +92,7 @@ impl GroupCommit {
         };
         let (last_call, called) = oneshot::channel();
         let committing = Committing { gathering: tokio::spawn(gatherer.run(gathered, called)), last_call };
-        (Self { pending, slots }, committing)
+        (Self { pending, slots, give_up_after: limits.give_up_after }, committing)
     }
 
     /// A place among the reports in flight, unless all are taken.
@@ -102,7 +109,7 @@ impl GroupCommit {
     pub(crate) fn commit(&self, part: Vec<u8>, slot: Slot) -> Waiter {
         let (answer, waiter) = oneshot::channel();
         // Where the task is gone the sender comes back and is dropped, which closes the waiter.
-        drop(self.pending.send(Pending { part, answer, slot }));
+        drop(self.pending.send(Pending { part, give_up_at: Instant::now() + self.give_up_after, answer, slot }));
         waiter
     }
 }
@@ -132,7 +139,8 @@ const BUSY_FROM: usize = 8;
 impl Gatherer {
     /// Ends after the last call, or when the last handle is gone, once everything is answered.
     async fn run(mut self, mut pending: mpsc::UnboundedReceiver<Pending>, mut last_call: oneshot::Receiver<()>) {
-        let mut publishing: JoinSet<u16> = JoinSet::new();
+        let mut publishing: JoinSet<()> = JoinSet::new();
+        let mut lane_of: HashMap<task::Id, u16> = HashMap::new();
         let (mut open, mut called) = (true, false);
         while open || !self.group.reports.is_empty() || !publishing.is_empty() {
             let full = self.is_full();
@@ -151,19 +159,23 @@ impl Gatherer {
                         }
                     }
                 },
-                Some(done) = publishing.join_next() => match done {
-                    Ok(lane) => self.free_lanes.push_back(lane),
-                    // Its waiters are closed and say so to their callers; the lane is given back.
-                    Err(error) => {
-                        tracing::error!(%error, "publishing a message ended abnormally");
-                        self.free_lanes.push_back(0);
-                    }
-                },
+                Some(done) = publishing.join_next_with_id() => {
+                    let task = match done {
+                        Ok((task, ())) => task,
+                        Err(error) => {
+                            // Its waiters are closed, and say so to their callers.
+                            tracing::error!(%error, "publishing a message ended abnormally");
+                            error.id()
+                        }
+                    };
+                    self.free_lanes.extend(lane_of.remove(&task));
+                }
                 () = wait_until(due), if !self.free_lanes.is_empty() && due.is_some() => {
                     if let Some(lane) = self.free_lanes.pop_front() {
                         let group = std::mem::take(&mut self.group);
                         self.last_group = group.reports.len();
-                        publishing.spawn(publish(self.publisher.clone(), lane, group.reports, self.limits.give_up_after));
+                        let task = publishing.spawn(publish(self.publisher.clone(), lane, group.reports)).id();
+                        lane_of.insert(task, lane);
                     }
                 }
             }
@@ -202,52 +214,44 @@ async fn wait_until(due: Option<Instant>) {
 }
 
 /// Publishes a group and answers everybody in it.
-fn publish(
-    publisher: Publisher,
-    lane: u16,
-    reports: Vec<Pending>,
-    give_up_after: Duration,
-) -> Pin<Box<dyn Future<Output = u16> + Send>> {
-    Box::pin(async move {
-        let mut payload = Vec::with_capacity(reports.iter().map(|pending| pending.part.len()).sum());
-        for pending in &reports {
-            payload.extend_from_slice(&pending.part);
-        }
-        let message = Outgoing {
-            subject: messaging::subjects::submitted(lane),
-            // The same for every try: a message that came through although its acknowledgement did not is not kept twice.
-            message_id: uuid::Uuid::now_v7().to_string(),
-            payload: payload.into(),
-        };
-        let answer = publish_within(&publisher, &message, give_up_after).await;
-        for (index, Pending { answer: waiting, slot, .. }) in (0_u32..).zip(reports) {
-            // A caller that went away does not hear it; its report is kept all the same.
-            let _ = waiting.send(answer.map(|sequence| Place { sequence, index }));
-            drop(slot);
-        }
-        lane
-    })
+async fn publish(publisher: Publisher, lane: u16, reports: Vec<Pending>) {
+    // The first came first: nobody in the group waits longer than promised.
+    let Some(give_up_at) = reports.first().map(|pending| pending.give_up_at) else { return };
+    let mut payload = Vec::with_capacity(reports.iter().map(|pending| pending.part.len()).sum());
+    for pending in &reports {
+        payload.extend_from_slice(&pending.part);
+    }
+    let message = Outgoing {
+        subject: messaging::subjects::submitted(lane),
+        // The same for every try: a message that came through although its acknowledgement did not is not kept twice.
+        message_id: uuid::Uuid::now_v7().to_string(),
+        payload: payload.into(),
+    };
+    let answer = publish_until(give_up_at, &publisher, &message).await;
+    for (index, Pending { answer: waiting, slot, .. }) in (0_u32..).zip(reports) {
+        // A caller that went away does not hear it; its report is kept all the same.
+        let _ = waiting.send(answer.map(|sequence| Place { sequence, index }));
+        drop(slot);
+    }
 }
 
-async fn publish_within(publisher: &Publisher, message: &Outgoing, give_up_after: Duration) -> Result<u64, NotKept> {
-    let deadline = Instant::now() + give_up_after;
+async fn publish_until(give_up_at: Instant, publisher: &Publisher, message: &Outgoing) -> Result<u64, NotKept> {
     let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(500));
-    loop {
-        let error = match tokio::time::timeout_at(deadline, publisher.publish(message)).await {
+    // A group that waited for a lane until its time was up is not tried at all.
+    while Instant::now() < give_up_at {
+        match tokio::time::timeout_at(give_up_at, publisher.publish(message)).await {
             Ok(Ok(published)) => return Ok(published.sequence),
             Ok(Err(error)) if error.is_full() => {
                 tracing::warn!(%error, "the log of submitted reports is full; senders are told to come again");
                 return Err(NotKept::LogFull);
             }
-            Ok(Err(error)) => error,
-            Err(_) => PublishError::Unanswered(give_up_after),
-        };
-        let pause = backoff.next_delay();
-        if Instant::now() + pause >= deadline {
-            tracing::warn!(%error, "the log of submitted reports is away; senders are told to come again");
-            return Err(NotKept::LogAway);
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "publishing failed; trying again");
+                tokio::time::sleep(backoff.next_delay()).await;
+            }
+            Err(_) => break,
         }
-        tracing::debug!(%error, "publishing failed; trying again");
-        tokio::time::sleep(pause).await;
     }
+    tracing::warn!("the log of submitted reports is away; senders are told to come again");
+    Err(NotKept::LogAway)
 }

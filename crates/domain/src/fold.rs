@@ -48,6 +48,10 @@ impl Tally {
     pub fn add(&mut self, other: &Self) -> Result<(), Overflow> {
         let plus = |a: &mut i64, b: i64| a.checked_add(b).map(|sum| *a = sum).ok_or(Overflow);
         plus(&mut self.reported, other.reported)?;
+        // A form may have got cells at its end since one of the two was written down.
+        let cells = self.sums.len().max(other.sums.len());
+        self.sums.resize(cells, 0);
+        self.contributing.resize(cells, 0);
         for (sum, more) in self.sums.iter_mut().zip(&other.sums) {
             plus(sum, *more)?;
         }

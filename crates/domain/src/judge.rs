@@ -105,8 +105,8 @@ fn read_revision(number: i64, violations: &mut Violations) -> Option<Revision> {
         violations.error(
             Reason::RevisionOutOfRange,
             "revision",
-            format!("Lần sửa {number} không hợp lệ: phải là số từ 0 trở lên."),
-            format!("{number} is negative; a revision is 0 or more"),
+            format!("Lần sửa {number} không hợp lệ: phải là số từ 0 đến {}.", Revision::MOST),
+            format!("{number} is no revision; one is 0 to {}", Revision::MOST),
         );
     }
     revision

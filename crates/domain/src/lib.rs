@@ -7,6 +7,7 @@ mod digest;
 pub mod draft;
 pub mod fold;
 pub mod judge;
+pub mod number;
 mod period;
 mod report;
 mod revision;

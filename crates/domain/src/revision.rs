@@ -9,18 +9,21 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(i64);
 
-/// A revision that is negative.
+/// A revision that is negative, or so large that no later one could follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be 0 or more")]
+#[error("must be 0 to {}", Revision::MOST)]
 pub struct RevisionError;
 
 impl Revision {
+    /// The largest: the microsecond of a day in 2286. A sender who took the largest number there is could never correct.
+    pub const MOST: i64 = 9_999_999_999_999_999;
+
     /// The revision of that number.
     ///
     /// # Errors
-    /// When it is negative.
+    /// When it is negative or above [`Revision::MOST`].
     pub const fn new(number: i64) -> Result<Self, RevisionError> {
-        if number < 0 { Err(RevisionError) } else { Ok(Self(number)) }
+        if number < 0 || number > Self::MOST { Err(RevisionError) } else { Ok(Self(number)) }
     }
 
     /// The number.

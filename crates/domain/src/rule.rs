@@ -1,6 +1,10 @@
 //! Validation rules as data: a comparison of two linear expressions over the cells of one report.
 
-use crate::{Message, Severity, report::Values};
+use crate::{
+    Message, Severity,
+    number::{ENGLISH, Notation, VIETNAMESE},
+    report::Values,
+};
 
 /// How the two sides of a rule must compare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,32 +85,12 @@ impl Rule {
         if self.comparison.holds(left, right) {
             return None;
         }
-        let fill = |template: &str, group: char, point: char| {
-            template
-                .replace("{left}", &grouped(left, self.decimals, group, point))
-                .replace("{right}", &grouped(right, self.decimals, group, point))
+        let fill = |template: &str, notation: Notation| {
+            let write = |side| notation.write(side, u32::from(self.decimals));
+            template.replace("{left}", &write(left)).replace("{right}", &write(right))
         };
-        Some(Message { vi: fill(&self.message.vi, '.', ','), en: fill(&self.message.en, ',', '.') })
+        Some(Message { vi: fill(&self.message.vi, VIETNAMESE), en: fill(&self.message.en, ENGLISH) })
     }
-}
-
-/// A scaled integer as people read it: `1.205.627,5` in Vietnamese, `1,205,627.5` in English.
-fn grouped(scaled: i128, decimals: u8, group: char, point: char) -> String {
-    let unit = 10_u128.pow(u32::from(decimals));
-    let (whole, rest) = (scaled.unsigned_abs() / unit, scaled.unsigned_abs() % unit);
-    let digits = whole.to_string();
-    let mut text = String::from(if scaled < 0 { "-" } else { "" });
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(group);
-        }
-        text.push(digit);
-    }
-    if decimals > 0 {
-        text.push(point);
-        text.push_str(&format!("{rest:0width$}", width = usize::from(decimals)));
-    }
-    text
 }
 
 #[cfg(test)]
@@ -140,13 +124,5 @@ mod tests {
     #[test]
     fn an_absent_cell_is_not_zero() {
         assert_eq!(at_most().check(&Values::from(vec![Some(5), None])), None);
-    }
-
-    #[test]
-    fn numbers_are_grouped_as_people_write_them() {
-        assert_eq!(grouped(1_205_627, 0, '.', ','), "1.205.627");
-        assert_eq!(grouped(-120_562_705, 2, '.', ','), "-1.205.627,05");
-        assert_eq!(grouped(7, 1, ',', '.'), "0.7");
-        assert_eq!(grouped(999, 0, '.', ','), "999");
     }
 }

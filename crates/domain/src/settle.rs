@@ -249,7 +249,7 @@ pub enum SettleError {
         "an accepted report names org unit {0} for {1}, which this catalogue has not; it was judged by another version"
     )]
     OrgUnit(String, String),
-    /// The report has another number of cells than the data set.
+    /// The report has more cells than the data set.
     #[error(
         "an accepted report for {data_set} has {given} cells, this catalogue's form has {cells}; it was judged by another version"
     )]
@@ -435,7 +435,8 @@ fn find_unit(sheet: &Sheet<'_>, report: &Report) -> Result<UnitIx, SettleError> 
         sheet.vintage.find(code).ok_or_else(|| SettleError::OrgUnit(code.to_owned(), sheet.period.to_string()))?;
     let cells = sheet.data_set.cells().len();
     match report.content.values().map(|values| values.as_slice().len()) {
-        Some(given) if given != cells => {
+        // Fewer: judged before the form got more at its end. The rest is absent.
+        Some(given) if given > cells => {
             Err(SettleError::Cells { data_set: sheet.data_set.code().to_string(), given, cells })
         }
         _ => Ok(unit),

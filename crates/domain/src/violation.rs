@@ -63,7 +63,7 @@ reasons! {
     OrgUnitUnknown = "ORG_UNIT_UNKNOWN",
     /// Units of this level do not report the data set.
     LevelNotReporting = "LEVEL_NOT_REPORTING",
-    /// The revision is negative.
+    /// The revision is negative or too large.
     RevisionOutOfRange = "REVISION_OUT_OF_RANGE",
     /// A report of the same revision and other content counts already.
     RevisionConflict = "REVISION_CONFLICT",
@@ -102,7 +102,7 @@ pub struct Violation {
     pub reason: Reason,
     /// Whether it stops the report.
     pub severity: Severity,
-    /// The field of the report, as a path: `period`, `values[3].option`. For a rule, its name.
+    /// The field of the report, as a path: `period`, `values[3]`. For a rule, its name.
     pub field: String,
     /// What is wrong and what would be right.
     pub message: Message,

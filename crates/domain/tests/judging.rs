@@ -4,7 +4,7 @@
 
 use domain::{
     CELL_LIMIT, Calendar, Catalogue, CatalogueVersion, Content, LevelIx, Message, OrgTree, PeriodType, Reason,
-    Severity, UnitVersion, Violations,
+    Revision, Severity, UnitVersion, Violations,
     catalogue::{
         CategoryOption, Cell, DataElement, DataSet, DataSetParts, Level, Measure, SpaceAggregation, TimeAggregation,
         ValueType,
@@ -172,6 +172,8 @@ fn names_that_do_not_exist_are_told() {
     one(&Draft { period: "2022Q4", ..good() }, Reason::PeriodTypeWrong, "period");
     one(&Draft { org_unit: "90009", ..good() }, Reason::OrgUnitUnknown, "org_unit");
     one(&Draft { revision: -1, ..good() }, Reason::RevisionOutOfRange, "revision");
+    one(&Draft { revision: Revision::MOST + 1, ..good() }, Reason::RevisionOutOfRange, "revision");
+    assert!(matches!(verdict(&Draft { revision: Revision::MOST, ..good() }), Verdict::Accepted { .. }));
 }
 
 /// November ends on the 14th by Decree 09: a unit that ends on the 15th still reports it, and December no more.

@@ -325,3 +325,11 @@ mod fates {
         );
     }
 }
+
+/// A form got a cell at its end after totals were stored: what is reported for it counts, and nothing is lost.
+#[test]
+fn a_stored_total_grows_with_its_form() {
+    let mut stored = Tally { reported: 1, sums: vec![5], contributing: vec![1] };
+    stored.add(&Tally { reported: 1, sums: vec![2, 7], contributing: vec![1, 1] }).unwrap();
+    assert_eq!(stored, Tally { reported: 2, sums: vec![7, 7], contributing: vec![2, 1] });
+}

@@ -18,6 +18,10 @@ pub struct StackOptions {
     pub catalogue: PathBuf,
     /// The streams.
     pub topology: Topology,
+    /// Where the collector listens; 0 for a free port.
+    pub collector_port: u16,
+    /// Where the query service listens; 0 for a free port.
+    pub query_port: u16,
 }
 
 /// A running system. Its servers end with it.
@@ -66,11 +70,11 @@ impl Stack {
         let catalogue = Arc::new(loaded.catalogue);
         let shutdown = Shutdown::new();
         let mut services = JoinSet::new();
-        let anywhere = GrpcConfig::on(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let on = |port| GrpcConfig::on(SocketAddr::from(([127, 0, 0, 1], port)));
 
         let config = collector::Config {
             catalogue: options.catalogue.clone(),
-            grpc: anywhere.clone(),
+            grpc: on(options.collector_port),
             nats: nats_config.clone(),
             limits: collector::Limits::default(),
             telemetry: TelemetryConfig::default(),
@@ -106,7 +110,7 @@ impl Stack {
 
         let config = query::Config {
             catalogue: options.catalogue,
-            grpc: anywhere,
+            grpc: on(options.query_port),
             nats: nats_config,
             store: store_config,
             limits: query::Limits::default(),

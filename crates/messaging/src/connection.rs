@@ -34,17 +34,17 @@ pub enum ConnectError {
     #[error("cannot connect to NATS")]
     Connect(#[from] async_nats::ConnectError),
     /// The server is too old for what the streams need.
-    #[error("the NATS server is version {found}; atomic batches need {}.{} or newer", .needed.0, .needed.1)]
+    #[error("the NATS server is version {found}; atomic batches need {}.{}.{} or newer", .needed.0, .needed.1, .needed.2)]
     TooOld {
         /// The server's version.
         found: String,
-        /// The oldest that will do, as major and minor number.
-        needed: (i64, i64),
+        /// The oldest that will do, as major, minor and patch number.
+        needed: (i64, i64, i64),
     },
 }
 
-/// Atomic batch publishing came with 2.12.
-const OLDEST_SERVER: (i64, i64) = (2, 12);
+/// Atomic batches of messages with ids came with 2.12.1.
+const OLDEST_SERVER: (i64, i64, i64) = (2, 12, 1);
 
 /// An open connection; cheap to clone. It reconnects by itself, for ever.
 #[derive(Clone)]
@@ -71,25 +71,21 @@ impl Connection {
             .name(format!("tonghop-{name}"))
             .custom_inbox_prefix(format!("_INBOX_{name}"))
             .connection_timeout(Duration::from_secs(5))
+            // What is queued while the connection is away: senders were told long ago that it is not known to be kept.
+            .client_capacity(256)
             .request_timeout(Some(answer_within))
             // A cut line is noticed within two pings; the default of a minute would leave senders waiting.
             .ping_interval(Duration::from_secs(5))
             .reconnect_delay_callback(|attempts| Duration::from_millis(50 << attempts.min(5)))
             .event_callback(|event| async move { log(&event) });
         let client = options.connect(config.url.as_str()).await?;
-        let (major, minor) = OLDEST_SERVER;
-        if !client.is_server_compatible(major, minor, 0) {
+        let (major, minor, patch) = OLDEST_SERVER;
+        if !client.is_server_compatible(major, minor, patch) {
             return Err(ConnectError::TooOld { found: client.server_info().version, needed: OLDEST_SERVER });
         }
         let context =
             jetstream::ContextBuilder::new().timeout(answer_within).ack_timeout(answer_within).build(client.clone());
         Ok(Self { client, context, answer_within })
-    }
-
-    /// Whether the connection stands at this moment.
-    #[must_use]
-    pub fn is_up(&self) -> bool {
-        self.client.connection_state() == async_nats::connection::State::Connected
     }
 
     /// Sends what is buffered and closes the connection. Acknowledgements that are awaited must have come before.

@@ -52,12 +52,6 @@ impl OrderedReader {
         Self { connection, stream, filter, after, delivery: None }
     }
 
-    /// Goes back, or on, to what stands after a position.
-    pub(crate) fn rewind(&mut self, after: u64) {
-        self.after = after;
-        self.delivery = None;
-    }
-
     /// The next message and its position. Waits for as long as there is none; may be dropped while it waits.
     pub(crate) async fn next(&mut self) -> (u64, jetstream::Message) {
         const PAUSE: Duration = Duration::from_millis(200);
@@ -76,7 +70,8 @@ impl OrderedReader {
     /// The next message if it is here already.
     pub(crate) fn next_if_ready(&mut self) -> Option<(u64, jetstream::Message)> {
         use futures_util::FutureExt as _;
-        let next = self.try_next().now_or_never()?;
+        // Without a budget: a long backlog must not look like its end.
+        let next = tokio::task::unconstrained(self.try_next()).now_or_never()?;
         next.map_err(|_| self.delivery = None).ok()
     }
 

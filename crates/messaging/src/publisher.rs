@@ -82,6 +82,13 @@ pub struct Publisher {
     connection: Connection,
 }
 
+/// Which messages of a batch carry their id.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ids {
+    Each,
+    Last,
+}
+
 /// JetStream's answer: an acknowledgement or an error.
 #[derive(serde::Deserialize)]
 struct Answer {
@@ -125,14 +132,17 @@ impl Publisher {
     }
 
     /// Publishes messages of one stream so that all become durable together or none does: one wait for the disk instead of
-    /// one a message. More than [`Self::BATCH_LIMIT`] go out in several such batches, in order. Message ids are not
-    /// looked at across batches: the reader drops what it has seen.
+    /// one a message. More than [`Self::BATCH_LIMIT`] go out in several such batches, in order. The last message's id
+    /// stands for its batch: one that JetStream knows came through before, as a whole, and is not taken again.
     ///
     /// # Errors
     /// When they are not all known to be durable; earlier batches may be.
     pub async fn publish_atomically(&self, messages: &[Outgoing]) -> Result<(), PublishError> {
         for batch in messages.chunks(Self::BATCH_LIMIT) {
-            self.publish_batch(batch, false).await?;
+            match self.publish_batch(batch, Ids::Last).await {
+                Err(error) if error.is_duplicate_in_batch() => {}
+                other => other?,
+            }
         }
         Ok(())
     }
@@ -144,7 +154,7 @@ impl Publisher {
     /// When they are not all known to be durable; trying again with the same message ids is harmless.
     pub async fn publish_together(&self, messages: &[Outgoing]) -> Result<(), PublishError> {
         for batch in messages.chunks(Self::BATCH_LIMIT) {
-            match self.publish_batch(batch, true).await {
+            match self.publish_batch(batch, Ids::Each).await {
                 // A known id refuses the whole batch: some of it came through before. One by one then; this is rare.
                 Err(error) if error.is_duplicate_in_batch() => {
                     for message in batch {
@@ -157,9 +167,9 @@ impl Publisher {
         Ok(())
     }
 
-    async fn publish_batch(&self, batch: &[Outgoing], with_ids: bool) -> Result<(), PublishError> {
+    async fn publish_batch(&self, batch: &[Outgoing], ids: Ids) -> Result<(), PublishError> {
         let [first @ .., last] = batch else { return Ok(()) };
-        if first.is_empty() && with_ids {
+        if first.is_empty() {
             return self.publish(last).await.map(|_| ());
         }
         let id = self.connection.client.new_inbox();
@@ -167,7 +177,7 @@ impl Publisher {
             let mut headers = HeaderMap::new();
             headers.insert(batch_headers::ID, id.rsplit('.').next().unwrap_or(&id));
             headers.insert(batch_headers::SEQUENCE, (place + 1).to_string());
-            if with_ids {
+            if ids == Ids::Each || place == first.len() {
                 headers.insert(NATS_MESSAGE_ID, message.message_id.as_str());
             }
             headers

@@ -90,7 +90,7 @@ impl SubmittedBatches {
 
     /// The next batch if it is here already.
     pub fn next_if_ready(&mut self) -> Option<Result<Submitted, ReadError>> {
-        self.next().now_or_never()
+        tokio::task::unconstrained(self.next()).now_or_never()
     }
 }
 

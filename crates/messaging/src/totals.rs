@@ -201,6 +201,17 @@ impl TotalsFeed {
     }
 }
 
+/// What is read of an event that an older or newer program may have written.
+#[derive(Deserialize)]
+struct Versioned {
+    data: VersionedData,
+}
+
+#[derive(Deserialize)]
+struct VersionedData {
+    version: i64,
+}
+
 impl Connection {
     /// The version of the last event of a subject of TOTALS, none where there is none.
     ///
@@ -211,7 +222,7 @@ impl Connection {
         let stream = self.context.get_stream_no_info(subjects::TOTALS).await.map_err(|error| broken(&error))?;
         match stream.direct_get_last_for_subject(subject).await {
             Ok(message) => {
-                let event: TotalsEvent = serde_json::from_slice(&message.payload).map_err(|error| broken(&error))?;
+                let event: Versioned = serde_json::from_slice(&message.payload).map_err(|error| broken(&error))?;
                 Ok(Some(event.data.version))
             }
             Err(error) if error.kind() == async_nats::jetstream::stream::DirectGetErrorKind::NotFound => Ok(None),

@@ -36,8 +36,12 @@ fn outgoing(
     partition: Partition,
     message: &impl prost::Message,
 ) -> Outgoing {
-    let message_id = format!("{kind}-{log_sequence}-{partition}");
-    Outgoing { subject, message_id, payload: message.encode_to_vec().into() }
+    let payload = message.encode_to_vec();
+    // The content is part of the id: a verdict by another catalogue must not be taken for a second copy. The ledger settles
+    // which of two verdicts on a report counts.
+    let content = u128::from_be_bytes(domain::ContentDigest::of_bytes(&payload).0);
+    let message_id = format!("{kind}-{log_sequence}-{partition}-{content:032x}");
+    Outgoing { subject, message_id, payload: payload.into() }
 }
 
 /// A message of the log of verdicts.
@@ -83,11 +87,6 @@ impl Verdicts {
     #[must_use]
     pub fn after(connection: Connection, partition: Partition, position: Position) -> Self {
         Self { reader: OrderedReader::new(connection, subjects::VERDICTS, subjects::verdicts(partition), position.0) }
-    }
-
-    /// Goes back to what stands after a position.
-    pub fn rewind(&mut self, position: Position) {
-        self.reader.rewind(position.0);
     }
 
     /// The next message; waits for as long as there is none. May be dropped while it waits.

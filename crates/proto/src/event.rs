@@ -140,7 +140,7 @@ fn decode_accepted(
         provenance: provenance(log_index, received_at_micros, principal),
         report,
         digest: read_digest(&digest)?,
-        warnings: read_violations(warnings, warnings_omitted).ok_or(MalformedVerdict("warnings"))?,
+        warnings: read_violations(warnings, warnings_omitted),
     })
 }
 
@@ -166,7 +166,7 @@ fn decode_rejected(
         provenance: provenance(log_index, received_at_micros, principal),
         claim,
         digest: read_digest(&digest)?,
-        violations: read_violations(violations, violations_omitted).ok_or(MalformedVerdict("violations"))?,
+        violations: read_violations(violations, violations_omitted),
     })
 }
 

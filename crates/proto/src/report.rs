@@ -55,10 +55,12 @@ fn violation(violation: &Violation) -> pb::Violation {
     }
 }
 
-/// Violations as the domain has them; none when a reason or a severity is not known here.
+/// Violations as the domain has them. One whose reason or severity is not known here, because a newer program wrote it, is
+/// counted as left out: a verdict stands whatever is told about it.
 #[must_use]
-pub fn read_violations(list: Vec<pb::Violation>, omitted: u32) -> Option<Violations> {
-    let list = list.into_iter().map(|violation| {
+pub fn read_violations(list: Vec<pb::Violation>, omitted: u32) -> Violations {
+    let given = list.len();
+    let list = list.into_iter().filter_map(|violation| {
         let pb::Violation { reason, severity, field, message_vi, message_en } = violation;
         let severity = match pb::Severity::try_from(severity).ok()? {
             pb::Severity::Error => Severity::Error,
@@ -68,5 +70,7 @@ pub fn read_violations(list: Vec<pb::Violation>, omitted: u32) -> Option<Violati
         let message = Message { vi: message_vi, en: message_en };
         Some(Violation { reason: Reason::from_code(&reason)?, severity, field, message })
     });
-    Some(Violations::restore(list.collect::<Option<_>>()?, omitted))
+    let list: Vec<_> = list.collect();
+    let unread = u32::try_from(given - list.len()).unwrap_or(u32::MAX);
+    Violations::restore(list, omitted.saturating_add(unread))
 }

@@ -97,7 +97,7 @@ impl Query {
     /// this returns.
     ///
     /// # Errors
-    /// When serving fails, or calls or connections were still open at the deadline of the drain.
+    /// When serving fails.
     pub async fn serve(self, shutdown: Shutdown) -> Result<(), ServeError> {
         let Self { listener, local_addr: _, connection, feed, store, reader, hub, limits } = self;
         // Covers the reading of a question and the beginning of the answer, not the life of a watch.

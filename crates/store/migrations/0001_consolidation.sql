@@ -141,7 +141,9 @@ COMMENT ON COLUMN submission.received_at IS 'When the collector took it.';
 COMMENT ON COLUMN submission.position IS 'The position of its verdict in the log of verdicts.';
 COMMENT ON COLUMN submission.violations IS 'Why it was rejected, or what is odd about it: [{reason, severity, field, vi, en}].';
 COMMENT ON COLUMN submission.violations_omitted IS 'How many more violations there were.';
-CREATE INDEX submission_by_id ON submission (submission_id);
+-- Each row is in one of the two: what was said is asked for in every batch, however often it was rejected before.
+CREATE INDEX submission_said ON submission (submission_id) WHERE fate <> 'REJECTED';
+CREATE INDEX submission_rejected ON submission (submission_id) WHERE fate = 'REJECTED';
 
 CREATE TABLE total (
     data_set text COLLATE "C" NOT NULL,

@@ -80,17 +80,16 @@ impl Batch {
         report::standing(self.connection(), keys).await
     }
 
-    /// What the ledger has of some submissions, and which places of the log are settled: those of the submissions, and
-    /// `nameless` ones whose submission id could not be read.
+    /// What the ledger has of some submissions, and which of some places of the log are settled.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn known(
         &mut self,
         ids: &[SubmissionId],
-        nameless: &[Origin],
+        origins: &[Origin],
     ) -> Result<(Vec<Known>, Vec<Origin>), StoreError> {
-        submission::known(self.connection(), ids, nameless).await
+        submission::known(self.connection(), ids, origins).await
     }
 
     /// The totals of some units, at every reporting level.

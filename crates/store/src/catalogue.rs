@@ -11,7 +11,7 @@ impl Store {
     /// was new.
     ///
     /// # Errors
-    /// When the database fails.
+    /// When it gives stored numbers another meaning, or the database fails.
     pub async fn provision_catalogue(
         &self,
         catalogue: &Catalogue,
@@ -34,6 +34,7 @@ impl Store {
         if is_new {
             insert_org_units(&mut transaction, catalogue, org_units).await?;
             insert_data_sets(&mut transaction, catalogue).await?;
+            refuse_moved_cells(&mut transaction, version).await?;
         } else {
             sqlx::query("UPDATE catalogue_version SET is_current = true WHERE version = $1")
                 .bind(version)
@@ -43,15 +44,28 @@ impl Store {
         transaction.commit().await?;
         Ok(is_new)
     }
+}
 
-    /// The version of the current catalogue, none before the first is provisioned.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn current_catalogue(&self) -> Result<Option<String>, StoreError> {
-        let version =
-            sqlx::query_scalar("SELECT version FROM catalogue_version WHERE is_current").fetch_optional(&self.pool);
-        Ok(version.await?)
+/// Reports and totals keep their numbers in the order of the form's cells: a form that was reported may get cells at its
+/// end, and lose, move or redefine none.
+async fn refuse_moved_cells(connection: &mut PgConnection, version: &str) -> Result<(), StoreError> {
+    let moved: Option<(String, i32, String)> = sqlx::query_as(
+        "SELECT old.data_set, old.place, old.data_element || coalesce('[' || old.option || ']', '')
+         FROM cell AS old
+         WHERE EXISTS (SELECT FROM report WHERE report.catalogue_version = old.catalogue_version AND report.data_set = old.data_set)
+           AND NOT EXISTS (
+               SELECT FROM cell AS new
+               WHERE new.catalogue_version = $1 AND new.data_set = old.data_set AND new.place = old.place
+                 AND new.data_element = old.data_element AND new.option IS NOT DISTINCT FROM old.option
+                 AND new.decimals = old.decimals AND new.additive = old.additive)
+         ORDER BY 1, 2 LIMIT 1",
+    )
+    .bind(version)
+    .fetch_optional(connection)
+    .await?;
+    match moved {
+        None => Ok(()),
+        Some((data_set, place, cell)) => Err(StoreError::CellMoved { data_set, place, cell }),
     }
 }
 

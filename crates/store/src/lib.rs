@@ -59,6 +59,21 @@ pub enum StoreError {
     /// A stored value is not what the domain takes for one: somebody else wrote it.
     #[error("the database holds a malformed {0}")]
     Malformed(&'static str),
+    /// A catalogue gives the numbers of stored reports another meaning.
+    #[error(
+        "cell {place} of data set {data_set}, {cell}, was reported on and is not there any more as it was; add cells at the end, or a data set"
+    )]
+    CellMoved {
+        /// The form.
+        data_set: String,
+        /// The place of the cell, from 1.
+        place: i32,
+        /// The cell as it was.
+        cell: String,
+    },
+    /// The database did not answer in time; what it did is not known.
+    #[error("PostgreSQL did not answer within {0:?}")]
+    Unanswered(Duration),
     /// The schema is not the one this program was built for.
     #[error("the schema cannot be brought up to date")]
     Migrate(#[source] Box<dyn std::error::Error + Send + Sync>),

@@ -9,45 +9,38 @@ use time::OffsetDateTime;
 
 use crate::{Store, StoreError, copy::CopyRows, signed, unsigned, violations};
 
-/// What the ledger has of some submissions, and which places of the log are settled.
+/// What the ledger has of some submissions, and which of some places of the log are settled. At most one row for each: a
+/// sender may have repeated a submission a million times.
 pub(crate) async fn known(
     connection: &mut PgConnection,
     ids: &[SubmissionId],
-    nameless: &[Origin],
+    origins: &[Origin],
 ) -> Result<(Vec<Known>, Vec<Origin>), StoreError> {
-    let ids: Vec<uuid::Uuid> = ids.iter().map(|id| id.0).collect();
     let rows = sqlx::query(
-        "SELECT submission_id, digest, fate, log_sequence, log_index FROM submission WHERE submission_id = ANY($1)",
+        "SELECT wanted.id, said.digest FROM (SELECT DISTINCT unnest($1::uuid[]) AS id) AS wanted
+         CROSS JOIN LATERAL (
+             SELECT digest FROM submission WHERE submission_id = wanted.id AND fate <> 'REJECTED' LIMIT 1
+         ) AS said",
     )
-    .bind(ids)
+    .bind(ids.iter().map(|id| id.0).collect::<Vec<_>>())
     .fetch_all(&mut *connection)
     .await?;
-    let (mut known, mut settled) = (Vec::new(), Vec::with_capacity(rows.len()));
-    for row in rows {
-        settled.push(origin(row.try_get("log_sequence")?, row.try_get("log_index")?)?);
-        if row.try_get::<&str, _>("fate")? != Fate::Rejected.code() {
-            let digest = row
-                .try_get::<&[u8], _>("digest")?
-                .try_into()
-                .map(ContentDigest)
-                .map_err(|_| StoreError::Malformed("digest"))?;
-            known.push(Known { submission_id: SubmissionId(row.try_get("submission_id")?), digest });
-        }
-    }
-    // Reports whose submission id could not be read are found by their place alone; there are hardly ever any.
-    if !nameless.is_empty() {
-        let sequences: Vec<i64> = nameless.iter().map(|origin| signed(origin.sequence)).collect();
-        let rows = sqlx::query(
-            "SELECT log_sequence, log_index FROM submission WHERE log_sequence = ANY($1) AND submission_id IS NULL",
-        )
-        .bind(sequences)
-        .fetch_all(connection)
-        .await?;
-        for row in rows {
-            settled.push(origin(row.try_get("log_sequence")?, row.try_get("log_index")?)?);
-        }
-    }
-    Ok((known, settled))
+    let known = rows.iter().map(|row| {
+        let digest = row.try_get::<&[u8], _>("digest")?.try_into().map_err(|_| StoreError::Malformed("digest"))?;
+        Ok(Known { submission_id: SubmissionId(row.try_get("id")?), digest: ContentDigest(digest) })
+    });
+    let known = known.collect::<Result<_, StoreError>>()?;
+
+    let rows = sqlx::query(
+        "SELECT log_sequence, log_index FROM unnest($1::bigint[], $2::int[]) AS wanted (log_sequence, log_index)
+         JOIN submission USING (log_sequence, log_index)",
+    )
+    .bind(origins.iter().map(|origin| signed(origin.sequence)).collect::<Vec<_>>())
+    .bind(origins.iter().map(|origin| i32::try_from(origin.index).unwrap_or(i32::MAX)).collect::<Vec<_>>())
+    .fetch_all(connection)
+    .await?;
+    let settled = rows.iter().map(|row| origin(row.try_get("log_sequence")?, row.try_get("log_index")?));
+    Ok((known, settled.collect::<Result<_, StoreError>>()?))
 }
 
 fn origin(sequence: i64, index: i32) -> Result<Origin, StoreError> {
@@ -139,8 +132,10 @@ impl Store {
         let row = sqlx::query(
             "SELECT submission.*, count(*) OVER () - 1 AS repeated, report.revision AS current_revision,
                  report.submission_id = submission.submission_id AS counts
-             FROM submission LEFT JOIN report USING (data_set, period, org_unit)
-             WHERE submission.submission_id = $1
+             FROM (
+                 SELECT * FROM submission WHERE submission_id = $1 AND fate <> 'REJECTED'
+                 UNION ALL SELECT * FROM submission WHERE submission_id = $1 AND fate = 'REJECTED'
+             ) AS submission LEFT JOIN report USING (data_set, period, org_unit)
              ORDER BY fate = 'DUPLICATE', log_sequence DESC, log_index DESC LIMIT 1",
         )
         .bind(id.0)

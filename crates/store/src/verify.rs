@@ -8,7 +8,7 @@ use sqlx::Row as _;
 use crate::{Store, StoreError, unsigned};
 
 /// The most differences that are listed; the rest is counted.
-pub const LISTED: usize = 20;
+pub const LISTED: i64 = 20;
 
 /// What a verification found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,16 +91,25 @@ SELECT data_set, period, org_unit, level, max(reported) AS reported,
     array_agg(sum ORDER BY place) AS sums, array_agg(contributing ORDER BY place) AS contributing
 FROM cells GROUP BY data_set, period, org_unit, level";
 
-/// A total from which every report was withdrawn is kept as zeros, and nothing is recomputed for it: both say nothing.
+/// A total from which every report was withdrawn is kept as zeros, and nothing is recomputed for it: both say nothing. A
+/// total that was written before its form got more cells lacks them: they are zeros that nobody contributed to.
 const COMPARED: &str = "
+WITH stored AS (
+    SELECT total.data_set, total.period, total.org_unit, total.level, total.reported,
+        total.sums || missing.zeros AS sums, total.contributing || missing.zeros AS contributing
+    FROM total LEFT JOIN sheet ON sheet.data_set = total.data_set AND sheet.period = total.period
+    CROSS JOIN LATERAL (
+        SELECT array_fill(0::bigint, ARRAY[greatest(0, coalesce(cardinality(sheet.additive), 0) - cardinality(total.sums))]) AS zeros
+    ) AS missing
+)
 SELECT data_set, period, org_unit, level,
-    concat_ws(' ', total.reported, total.sums::text, total.contributing::text) AS stored,
+    concat_ws(' ', stored.reported, stored.sums::text, stored.contributing::text) AS stored,
     concat_ws(' ', recomputed.reported, recomputed.sums::text, recomputed.contributing::text) AS recomputed,
     count(*) OVER () AS mismatches
-FROM total FULL JOIN recomputed USING (data_set, period, org_unit, level)
-WHERE (total.reported, total.sums::numeric[], total.contributing) IS DISTINCT FROM (recomputed.reported, recomputed.sums, recomputed.contributing)
-  AND NOT (recomputed.reported IS NULL AND total.reported = 0 AND 0 = ALL (total.sums) AND 0 = ALL (total.contributing))
-ORDER BY data_set, period, org_unit, level LIMIT 20";
+FROM stored FULL JOIN recomputed USING (data_set, period, org_unit, level)
+WHERE (stored.reported, stored.sums::numeric[], stored.contributing) IS DISTINCT FROM (recomputed.reported, recomputed.sums, recomputed.contributing)
+  AND NOT (recomputed.reported IS NULL AND stored.reported = 0 AND 0 = ALL (stored.sums) AND 0 = ALL (stored.contributing))
+ORDER BY data_set, period, org_unit, level LIMIT $1";
 
 impl Store {
     /// Recomputes every total from the reports that count, and compares, in one snapshot of the database.
@@ -133,7 +142,7 @@ impl Store {
         )
         .fetch_one(&mut *transaction)
         .await?;
-        let rows = sqlx::query(COMPARED).fetch_all(&mut *transaction).await?;
+        let rows = sqlx::query(COMPARED).bind(LISTED).fetch_all(&mut *transaction).await?;
         transaction.rollback().await?;
 
         let mismatches = rows.first().map_or(Ok(0), |row| row.try_get("mismatches"))?;

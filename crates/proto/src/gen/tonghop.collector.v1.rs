@@ -59,10 +59,11 @@ pub struct Acknowledgement {
 /// Why a report of a stream was not taken: what a status with its details says for a single one.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Refusal {
-    /// The gRPC status code that Submit would have answered with: 3 INVALID_ARGUMENT, 8 RESOURCE_EXHAUSTED, 14 UNAVAILABLE.
+    /// The gRPC status code that Submit would have answered with: 3 INVALID_ARGUMENT or 14 UNAVAILABLE.
     #[prost(int32, tag = "1")]
     pub code: i32,
-    /// A stable reason: that of the first violation, or "LOG_UNAVAILABLE", "TOO_MANY_IN_FLIGHT", "SHUTTING_DOWN".
+    /// A stable reason: that of the first violation, or "LOG_FULL", "LOG_UNAVAILABLE",
+    /// "SHUTTING_DOWN".
     #[prost(string, tag = "2")]
     pub reason: ::prost::alloc::string::String,
     /// What is wrong, in Vietnamese and in English.
@@ -200,6 +201,9 @@ pub mod collector_service_client {
         }
         /// Submits many reports on one stream. Each gets one receipt, in any order; a report that is refused does not end the
         /// stream. Flow-controlled: a sender that is too fast is made to wait.
+        ///
+        /// A message of more than 128 KiB ends the call with OUT_OF_RANGE; that is many times the largest form. A collector that
+        /// goes away answers what it took, then ends the stream with UNAVAILABLE and SHUTTING_DOWN.
         pub async fn submit_stream(
             &mut self,
             request: impl tonic::IntoStreamingRequest<
@@ -263,6 +267,9 @@ pub mod collector_service_server {
             + 'static;
         /// Submits many reports on one stream. Each gets one receipt, in any order; a report that is refused does not end the
         /// stream. Flow-controlled: a sender that is too fast is made to wait.
+        ///
+        /// A message of more than 128 KiB ends the call with OUT_OF_RANGE; that is many times the largest form. A collector that
+        /// goes away answers what it took, then ends the stream with UNAVAILABLE and SHUTTING_DOWN.
         async fn submit_stream(
             &self,
             request: tonic::Request<tonic::Streaming<super::SubmitStreamRequest>>,

@@ -66,7 +66,7 @@ pub struct Violation {
     /// Whether it stops the report.
     #[prost(enumeration = "Severity", tag = "2")]
     pub severity: i32,
-    /// The field of the report as a path ("values\[3\].option"), or the name of the rule that does not hold.
+    /// The field of the report as a path ("values\[3\]"), or the name of the rule that does not hold.
     #[prost(string, tag = "3")]
     pub field: ::prost::alloc::string::String,
     /// What is wrong and what would be right, in Vietnamese.

@@ -43,6 +43,15 @@ struct Arguments {
     /// How many senders push at the same time
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
     senders: u16,
+    /// The collector's port; a free one if not given
+    #[arg(long, default_value_t = 0)]
+    collector_port: u16,
+    /// The query service's port; a free one if not given
+    #[arg(long, default_value_t = 0)]
+    query_port: u16,
+    /// Start everything and send nothing
+    #[arg(long, conflicts_with = "once")]
+    empty: bool,
     /// What to log, as `info` or `aggregator=debug`
     #[arg(long, default_value = "warn")]
     log: telemetry::Filter,
@@ -75,14 +84,22 @@ async fn run(arguments: &Arguments) -> anyhow::Result<bool> {
 
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     eprintln!("Khởi động NATS, PostgreSQL và bốn dịch vụ… / Starting NATS, PostgreSQL and the four services…");
-    let options = StackOptions { catalogue: root.join("deploy/catalogue/de06"), topology: Topology::default() };
+    let options = StackOptions {
+        catalogue: root.join("deploy/catalogue/de06"),
+        topology: Topology::default(),
+        collector_port: arguments.collector_port,
+        query_port: arguments.query_port,
+    };
+    let interrupted = || anyhow::anyhow!("dừng giữa chừng / interrupted");
     let mut stack = tokio::select! {
         stack = Stack::start(options) => stack?,
-        () = shutdown.requested() => return Ok(true),
+        () = shutdown.requested() => return Err(interrupted()),
     };
+    eprintln!("collector: http://{}, query: http://{}", stack.collector, stack.query);
     let shown = tokio::select! {
-        shown = show_everything(&stack, arguments, &root) => shown,
-        () = shutdown.requested() => Ok(true),
+        shown = show_everything(&stack, arguments, &root), if !arguments.empty => shown,
+        () = shutdown.requested(), if !arguments.empty => Err(interrupted()),
+        () = std::future::ready(()), if arguments.empty => Ok(true),
     };
     if shown.is_ok() && !arguments.once && !shutdown.is_requested() {
         show::how_to_ask(&stack);

@@ -1,6 +1,6 @@
 //! Pushing reports over gRPC, as several senders do at the same time.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use hdrhistogram::Histogram;
@@ -31,15 +31,18 @@ pub(crate) struct Sent {
     pub(crate) acknowledgement: Histogram<u64>,
     /// When each report went out.
     pub(crate) at: Vec<(String, Instant)>,
+    /// Those that the collector asks for again.
+    again: Vec<Report>,
 }
 
 impl Sent {
     fn new() -> anyhow::Result<Self> {
-        Ok(Self { sent: 0, acknowledged: 0, refused: 0, acknowledgement: Histogram::new(3)?, at: Vec::new() })
+        let (acknowledgement, at, again) = (Histogram::new(3)?, Vec::new(), Vec::new());
+        Ok(Self { sent: 0, acknowledged: 0, refused: 0, acknowledgement, at, again })
     }
 
     pub(crate) fn merge(&mut self, other: Self) {
-        let Self { sent, acknowledged, refused, acknowledgement, at } = other;
+        let Self { sent, acknowledged, refused, acknowledgement, at, again } = other;
         self.sent += sent;
         self.acknowledged += acknowledged;
         self.refused += refused;
@@ -48,33 +51,49 @@ impl Sent {
             tracing::warn!(%error, "latencies could not be merged");
         }
         self.at.extend(at);
+        self.again.extend(again);
     }
 }
 
-/// Sends reports through several senders and waits for all receipts.
+/// Sends reports through several senders, again where the collector asks for it, and waits for all receipts.
 pub(crate) async fn all(
     collector: SocketAddr,
     reports: Vec<Report>,
     senders: usize,
     name: &str,
 ) -> anyhow::Result<Sent> {
+    const PATIENCE: Duration = Duration::from_secs(60);
     let style = ProgressStyle::with_template("{prefix:>22} {bar:40} {human_pos:>7}/{human_len} {per_sec}")?;
     let progress = ProgressBar::new(reports.len() as u64).with_style(style).with_prefix(name.to_owned());
-    let mut parts: Vec<Vec<Report>> = vec![Vec::new(); senders];
-    // Neighbours in the list go to different senders: all are busy until the end.
-    for (place, report) in reports.into_iter().enumerate() {
-        parts[place % senders].push(report);
-    }
-    let mut sending = JoinSet::new();
-    for part in parts.into_iter().filter(|part| !part.is_empty()) {
-        sending.spawn(send(collector, part, progress.clone()));
-    }
+    let deadline = Instant::now() + PATIENCE;
     let mut all = Sent::new()?;
-    while let Some(sent) = sending.join_next().await {
-        all.merge(sent??);
+    all.sent = i64::try_from(reports.len())?;
+    let mut due = reports;
+    loop {
+        let mut parts: Vec<Vec<Report>> = vec![Vec::new(); senders];
+        // Neighbours in the list go to different senders: all are busy until the end.
+        for (place, report) in due.into_iter().enumerate() {
+            parts[place % senders].push(report);
+        }
+        let mut sending = JoinSet::new();
+        for part in parts.into_iter().filter(|part| !part.is_empty()) {
+            sending.spawn(send(collector, part, progress.clone()));
+        }
+        while let Some(sent) = sending.join_next().await {
+            all.merge(sent??);
+        }
+        due = std::mem::take(&mut all.again);
+        if due.is_empty() {
+            progress.finish();
+            return Ok(all);
+        }
+        anyhow::ensure!(
+            Instant::now() < deadline,
+            "the collector still asks for {} reports to be sent again",
+            due.len()
+        );
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    progress.finish();
-    Ok(all)
 }
 
 async fn send(collector: SocketAddr, reports: Vec<Report>, progress: ProgressBar) -> anyhow::Result<Sent> {
@@ -84,16 +103,17 @@ async fn send(collector: SocketAddr, reports: Vec<Report>, progress: ProgressBar
     let (outgoing, requests) = mpsc::channel(IN_FLIGHT);
     let (times, mut sent_at) = mpsc::unbounded_channel();
     let mut result = Sent::new()?;
-    result.sent = i64::try_from(reports.len())?;
+    let mut answered = 0;
+    let reports = Arc::new(reports);
 
-    let open = Arc::clone(&window);
+    let (open, outgoing_reports) = (Arc::clone(&window), Arc::clone(&reports));
     tokio::spawn(async move {
-        for report in reports {
+        for report in &*outgoing_reports {
             let Ok(permit) = open.acquire().await else { return };
             permit.forget(); // given back with the receipt
             let submission = (format!("{} {}", report.data_set, report.submission_id), Instant::now());
             if times.send(submission).is_err()
-                || outgoing.send(SubmitStreamRequest { report: Some(report) }).await.is_err()
+                || outgoing.send(SubmitStreamRequest { report: Some(report.clone()) }).await.is_err()
             {
                 return;
             }
@@ -105,17 +125,22 @@ async fn send(collector: SocketAddr, reports: Vec<Report>, progress: ProgressBar
         while let Ok(sent) = sent_at.try_recv() {
             result.at.push(sent);
         }
+        answered += 1;
+        let place = usize::try_from(receipt.index)?;
         match receipt.outcome {
             Some(Outcome::Acknowledgement(_)) => {
                 result.acknowledged += 1;
-                let place = usize::try_from(receipt.index)?;
                 let (_, sent) = result.at.get(place).context("a receipt came before its report")?;
                 result.acknowledgement.record(u64::try_from(sent.elapsed().as_micros())?)?;
+            }
+            Some(Outcome::Refusal(refusal)) if refusal.retry_after.is_some() => {
+                result.again.push(reports.get(place).context("a receipt for no report")?.clone());
+                continue;
             }
             _ => result.refused += 1,
         }
         progress.inc(1);
     }
-    anyhow::ensure!(result.acknowledged + result.refused == result.sent, "the collector ended the stream early");
+    anyhow::ensure!(answered == reports.len(), "the collector ended the stream early");
     Ok(result)
 }

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::Context as _;
+use domain::number::VIETNAMESE;
 use hdrhistogram::Histogram;
 use local::Stack;
 use proto::pb::query::v1::{GetTotalsRequest, Totals, query_service_client::QueryServiceClient};
@@ -111,11 +112,13 @@ async fn totals(
     query.get_totals(question).await?.into_inner().totals.context("an answer without totals")
 }
 
-/// Each cell's sum over all levels.
+/// Each cell's sum over all levels; a cell that nobody gave is left out.
 fn sums(totals: &Totals) -> BTreeMap<String, i64> {
     let mut sums = BTreeMap::new();
     for cell in totals.levels.iter().flat_map(|level| &level.cells) {
-        *sums.entry(cell.data_element.clone()).or_insert(0) += cell.sum.unwrap_or(0);
+        if let Some(sum) = cell.sum {
+            *sums.entry(cell.data_element.clone()).or_insert(0) += sum;
+        }
     }
     sums
 }
@@ -140,28 +143,19 @@ fn print_completeness(totals: &Totals) {
     println!("\n{} {} — VN", totals.data_set, totals.period);
     for level in &totals.levels {
         let task_forces = level.cells.iter().find(|cell| cell.data_element == "org_task_force_established");
-        let yes = task_forces.and_then(|cell| cell.sum).unwrap_or(0);
+        let yes = task_forces.and_then(|cell| cell.sum).map_or_else(|| "–".to_owned(), grouped);
         println!(
             "  {:<10} {:>6}/{:<6} đã báo cáo / reported, {} có Tổ công tác / with a task force",
             level.level,
             grouped(level.reported),
             grouped(level.expected),
-            grouped(yes)
+            yes
         );
     }
 }
 
-/// `1.205.627`, as Vietnamese readers group digits.
 fn grouped(number: i64) -> String {
-    let digits = number.unsigned_abs().to_string();
-    let mut text = String::from(if number < 0 { "-" } else { "" });
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push('.');
-        }
-        text.push(digit);
-    }
-    text
+    VIETNAMESE.write(number, 0)
 }
 
 /// From sending a report to the national event that has it, in microseconds. The topic says how many reports are in, not
@@ -201,7 +195,6 @@ Hệ thống đang chạy; Ctrl-C để dừng. / The system is running; Ctrl-C 
   cargo run --release -p cli -- watch --query http://{query} VN identity 202211
   cargo run --release -p cli -- submit FILE --collector http://{collector}
   cargo run --release -p cli -- verify --database '{database}'
-  psql '{database}'
   NATS: {}",
         stack.nats().url()
     );

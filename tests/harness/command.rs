@@ -1,0 +1,50 @@
+//! The command `tonghop` as its users run it.
+
+use std::process::Stdio;
+
+use serde_json::Value;
+use tokio::process::Command;
+
+use crate::{PATIENCE, service::program};
+
+/// A command that has ended.
+#[derive(Clone, Debug)]
+pub struct Ran {
+    /// What it wrote to standard output.
+    pub stdout: String,
+    /// What it wrote to standard error.
+    pub stderr: String,
+}
+
+impl Ran {
+    /// The objects on standard output, one a line and nothing else.
+    #[must_use]
+    pub fn objects(&self) -> Vec<Value> {
+        let object = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {self:#?}"));
+        self.stdout.lines().map(object).collect()
+    }
+
+    /// The one object on standard output.
+    #[must_use]
+    pub fn object(&self) -> Value {
+        let objects = self.objects();
+        let [object] = &objects[..] else { panic!("one object: {self:#?}") };
+        object.clone()
+    }
+}
+
+/// Runs `tonghop` with these arguments, and none from the environment, until it ends; it must end with this exit code.
+pub async fn tonghop(code: i32, arguments: &[&str]) -> Ran {
+    let home = tempfile::tempdir().unwrap();
+    let mut command = Command::new(program("tonghop", home.path()));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TONGHOP_")) {
+        command.env_remove(name);
+    }
+    command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+    let ended = tokio::time::timeout(PATIENCE, command.output()).await;
+    let output = ended.unwrap_or_else(|_| panic!("tonghop {arguments:?} does not end")).unwrap();
+    let [stdout, stderr] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+    let ran = Ran { stdout, stderr };
+    assert_eq!(output.status.code(), Some(code), "tonghop {arguments:?}: {ran:#?}");
+    ran
+}
