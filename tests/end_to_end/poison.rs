@@ -1,6 +1,9 @@
 //! Input that no sender of ours makes: it is answered or kept aside with its reason, and the line goes on.
 
-use domain::settle::{Fate, Position};
+use domain::{
+    Revision,
+    settle::{Fate, Position},
+};
 use messaging::{Body, Outgoing, Partitions, Publisher, Verdicts, subjects};
 use proto::pb::{
     collector::v1::{SubmitStreamRequest, submit_stream_response::Outcome},
@@ -109,6 +112,7 @@ async fn garbage_in_a_batch_is_rejected_report_by_report() {
         submitted(Some(number("31501", i64::MIN))),
         submitted(Some(number("31501", i64::MAX))),
         submitted(Some(Report { revision: Some(i64::MIN), ..number("31501", 1) })),
+        submitted(Some(Report { revision: Some(i64::MAX), ..number("31501", 1) })),
         submitted(Some(Report { revision: None, ..number("31501", 1) })),
         submitted(Some(Report { submission_id: uuid::Uuid::nil().to_string(), ..number("31501", 1) })),
     ];
@@ -122,15 +126,20 @@ async fn garbage_in_a_batch_is_rejected_report_by_report() {
         timed("31504", 10, i64::MIN),
         timed("31507", 100, i64::MAX),
         SubmittedReport { principal: "x\0".repeat(10_000), ..submitted(Some(number("31510", 1_000))) },
-        submitted(Some(Report { revision: Some(i64::MAX), ..number("31513", 10_000) })),
+        submitted(Some(Report { revision: Some(Revision::MOST), ..number("31513", 10_000) })),
     ];
     publish(&world, batch(&[&bad[..], &good[..]].concat())).await;
     counts_on(&world, &services, "31498", 1, 100_000_000_011_111).await;
 
     let ledger = world.store.fate_counts().await.unwrap();
-    assert_eq!((ledger.accepted, ledger.rejected, ledger.settled()), (6, 9, 15));
+    assert_eq!((ledger.accepted, ledger.rejected, ledger.settled()), (6, 10, 16));
     let of = |submitted: &SubmittedReport| submitted.report.as_ref().unwrap().submission_id.parse().unwrap();
-    for (place, reason) in [(4, "VALUE_OUT_OF_RANGE"), (5, "VALUE_OUT_OF_RANGE"), (6, "REVISION_OUT_OF_RANGE")] {
+    for (place, reason) in [
+        (4, "VALUE_OUT_OF_RANGE"),
+        (5, "VALUE_OUT_OF_RANGE"),
+        (6, "REVISION_OUT_OF_RANGE"),
+        (7, "REVISION_OUT_OF_RANGE"),
+    ] {
         let submission = world.store.submission(domain::SubmissionId(of(&bad[place]))).await.unwrap().unwrap();
         assert_eq!(submission.fate, Fate::Rejected);
         assert_eq!(submission.violations.list()[0].reason.code(), reason);

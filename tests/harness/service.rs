@@ -90,10 +90,6 @@ impl Service {
         assert_eq!(self.errors(), Vec::<serde_json::Value>::new(), "{} is not quiet", self.name);
     }
 
-    /// TEMP
-    pub fn lines(&self) -> Vec<String> {
-        self.log.borrow().iter().map(|l| l.to_string()).collect()
-    }
     /// The lines at level ERROR.
     #[must_use]
     pub fn errors(&self) -> Vec<serde_json::Value> {

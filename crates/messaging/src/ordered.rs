@@ -55,12 +55,15 @@ impl OrderedReader {
     /// The next message and its position. Waits for as long as there is none; may be dropped while it waits.
     pub(crate) async fn next(&mut self) -> (u64, jetstream::Message) {
         const PAUSE: Duration = Duration::from_millis(200);
+        let mut told = false;
         loop {
             match self.try_next().await {
                 Ok(next) => return next,
                 Err(error) => {
                     self.delivery = None;
-                    tracing::info!(stream = self.stream, after = self.after, %error, "reading a stream broke off; reading on from the last position");
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::warn!(stream = self.stream, after = self.after, %error, "reading a stream broke off; trying to read on from the last position");
+                    }
                     tokio::time::sleep(PAUSE).await;
                 }
             }
