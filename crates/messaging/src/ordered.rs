@@ -120,6 +120,13 @@ async fn open(connection: &Connection, stream: &'static str, filter: &str, after
         ..pull::Config::default()
     };
     let broken = |error: &dyn std::fmt::Display| ReadError::new(stream, error);
+    // A stream that was restored from an older backup would be waited on for ever, and nobody told.
+    let last = last_position(connection, stream).await?;
+    if after > last {
+        return Err(broken(&format!(
+            "it ends at {last}, before position {after} that was read: it is older than its reader"
+        )));
+    }
     let consumer =
         connection.context.create_consumer_on_stream(config, stream).await.map_err(|error| broken(&error))?;
     let messages = consumer
