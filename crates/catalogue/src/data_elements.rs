@@ -30,10 +30,11 @@ const COLUMNS: [&str; 11] = [
     "options",
 ];
 
-const VALUE_TYPES: [(&str, ValueType); 10] = [
+const VALUE_TYPES: [(&str, ValueType); 11] = [
     ("count", ValueType::Count),
     ("signed", ValueType::Signed),
     ("flag", ValueType::Flag),
+    ("date", ValueType::Date),
     ("text", ValueType::Text),
     ("decimal:1", ValueType::Decimal(1)),
     ("decimal:2", ValueType::Decimal(2)),
@@ -174,14 +175,14 @@ fn check_aggregation(place: Place<'_>, element: &DataElement, faults: &mut Fault
     use {SpaceAggregation as Space, TimeAggregation as Time};
     let space_fits = match element.value_type {
         ValueType::Flag => matches!(element.space_aggregation, Space::Coverage | Space::None),
+        ValueType::Date => element.space_aggregation == Space::None,
         ValueType::Text => element.space_aggregation == Space::Collect,
         ValueType::Count | ValueType::Signed | ValueType::Decimal(_) => {
             matches!(element.space_aggregation, Space::Sum | Space::Mean | Space::None)
         }
     };
     if !space_fits {
-        let what =
-            "space_agg must be coverage or none for a flag, collect for a text, and sum, mean or none for a number";
+        let what = "space_agg must be coverage or none for a flag, none for a date, collect for a text, and sum, mean or none for a number";
         faults.add(place, what);
     }
     if (element.value_type == ValueType::Text) != (element.measure == Measure::None) {
@@ -232,7 +233,7 @@ mod tests {
         assert_eq!(
             faults("n,Số,,f,number,level,mean,avg,meal,town|school,kind\n"),
             "data_elements.csv:2: name_en is empty; every name_en needs a text\n\
-             data_elements.csv:2: value_type `number` must be one of count, signed, flag, text, decimal:1, decimal:2, decimal:3, decimal:4, decimal:5, decimal:6\n\
+             data_elements.csv:2: value_type `number` must be one of count, signed, flag, date, text, decimal:1, decimal:2, decimal:3, decimal:4, decimal:5, decimal:6\n\
              data_elements.csv:2: measure `level` must be one of stock, flow, cumulative, none\n\
              data_elements.csv:2: time_agg `mean` must be one of sum, last, none\n\
              data_elements.csv:2: space_agg `avg` must be one of sum, coverage, mean, none, collect\n\
@@ -265,8 +266,7 @@ mod tests {
 
     #[test]
     fn sums_without_meaning_are_refused() {
-        let flag =
-            "space_agg must be coverage or none for a flag, collect for a text, and sum, mean or none for a number";
+        let flag = "space_agg must be coverage or none for a flag, none for a date, collect for a text, and sum, mean or none for a number";
         assert_eq!(faults("n,Có,Yes,f,flag,stock,last,sum,,school,\n"), format!("data_elements.csv:2: {flag}"));
         assert_eq!(
             faults("n,Số,Number,f,count,none,none,sum,,school,\n"),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use domain::{
     Calendar, DataSetCode, LevelIx, PeriodType,
-    catalogue::{CategoryOption, Cell, DataSet, DataSetParts, LevelSet},
+    catalogue::{CategoryOption, Cell, DataSet, DataSetParts, LevelSet, Schedule},
 };
 use serde::Deserialize;
 use toml::Spanned;
@@ -119,8 +119,13 @@ fn read_data_set(
         period_type: period_type?,
         calendar: calendar?,
         levels,
+        schedule: Schedule::default(),
         cells,
+        groups: Vec::new(),
         rules,
+        outliers: Vec::new(),
+        indicators: Vec::new(),
+        targets: Vec::new(),
     };
     // What the domain refuses was refused above with its line; this is the second of the pair.
     DataSet::new(parts).map_err(|error| faults.add(Place::file(path), error.to_string())).ok()

@@ -55,7 +55,11 @@ fn assemble(files: &Files, mut faults: Faults) -> Result<Loaded, Faults> {
     match (about, units) {
         (Some((about, version)), Some((org_units, tree))) if faults.is_empty() => {
             let version = CatalogueVersion::new(&format!("{version}-{}", files.fingerprint()));
-            Ok(Loaded { about, catalogue: Catalogue::new(version, levels.into_list(), tree, data_sets), org_units })
+            Ok(Loaded {
+                about,
+                catalogue: Catalogue::new(version, levels.into_list(), tree, data_sets, time::macros::offset!(+7)),
+                org_units,
+            })
         }
         _ => Err(faults.sorted()),
     }

@@ -85,7 +85,7 @@ pub(crate) fn read(files: &Files, levels: &Levels, faults: &mut Faults) -> Optio
     }
     let units: Vec<UnitVersion> = placed.into_iter().map(|row| row.unit).collect();
     // The tree checks again, without lines, what was checked above with them.
-    match OrgTree::new(&units) {
+    match OrgTree::new(&units, Vec::new()) {
         Ok(tree) => Some((units, tree)),
         Err(error) => {
             faults.add(Place::file(ORG_UNITS), error.to_string());

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use domain::{
     Message, OptionCode, Severity,
     catalogue::{Cell, ValueType},
-    rule::{Linear, Rule},
+    rule::{Condition, Linear, Of, Rule, Term},
 };
 use serde::Deserialize;
 use toml::Spanned;
@@ -140,9 +140,12 @@ impl Template<'_> {
         let rule = Rule {
             id: option.map_or_else(|| (*id).to_owned(), |option| format!("{id}[{}]", option.code)),
             severity: *severity,
-            left: form.linear(left, code, decimals)?,
-            comparison: *comparison,
-            right: form.linear(right, code, decimals)?,
+            when: None,
+            check: domain::rule::Check::Compare(Condition {
+                left: form.linear(left, code, decimals)?,
+                comparison: *comparison,
+                right: form.linear(right, code, decimals)?,
+            }),
             decimals,
             message: Message {
                 vi: message.vi.replace("{option}", option.map_or("", |option| &option.name_vi)),
@@ -263,7 +266,7 @@ impl<'a> Form<'a> {
         }
         factors.retain(|_, factor| *factor != 0);
         Ok(Linear {
-            terms: factors.into_iter().map(|(place, factor)| (factor, place)).collect(),
+            terms: factors.into_iter().map(|(cell, factor)| Term { factor, cell, of: Of::This }).collect(),
             constant: scaled(side.constant, 0).ok_or(RuleError::TooLarge)?,
         })
     }
@@ -299,7 +302,7 @@ fn check_placeholders((place, key): (Place<'_>, &str), message: &str, per_option
 
 #[cfg(test)]
 mod tests {
-    use domain::rule::Comparison;
+    use domain::rule::{Check, Comparison};
 
     use super::*;
     use crate::{assemble, files::Files};
@@ -323,6 +326,17 @@ mod tests {
         )
     }
 
+    fn term(factor: i64, cell: usize) -> Term {
+        Term { factor, cell, of: Of::This }
+    }
+
+    fn sides(rule: &Rule) -> &Condition {
+        match &rule.check {
+            Check::Compare(condition) => condition,
+            Check::Given(_) => panic!("{rule:?}"),
+        }
+    }
+
     fn fault(check: &str) -> String {
         rules(&rule(check)).unwrap_err()
     }
@@ -337,30 +351,33 @@ mod tests {
             Rule {
                 id: "r[rice]".to_owned(),
                 severity: Severity::Warning,
-                left: Linear { terms: vec![(2, 1)], constant: 0 },
-                comparison: Comparison::Less,
-                right: Linear { terms: vec![(1, 0)], constant: 1 },
+                when: None,
+                check: Check::Compare(Condition {
+                    left: Linear { terms: vec![term(2, 1)], constant: 0 },
+                    comparison: Comparison::Less,
+                    right: Linear { terms: vec![term(1, 0)], constant: 1 },
+                }),
                 decimals: 0,
                 message: Message { vi: "Cơm: {left}".to_owned(), en: "Rice".to_owned() },
             }
         );
-        assert_eq!((soup.id.as_str(), &soup.left.terms[..]), ("r[soup]", &[(2, 2)][..]));
+        assert_eq!((soup.id.as_str(), &sides(&soup).left.terms[..]), ("r[soup]", &[term(2, 2)][..]));
         assert_eq!(soup.message, Message { vi: "Canh: {left}".to_owned(), en: "Soup".to_owned() });
     }
 
     #[test]
     fn sums_and_single_options_name_their_cells() {
         let rules = rules(&rule("sum(by_kind) - by_kind[rice] = served + served")).unwrap();
-        assert_eq!(rules[0].left.terms, [(1, 2)], "rice cancels out");
-        assert_eq!(rules[0].right.terms, [(2, 0)], "a cell named twice is one term");
+        assert_eq!(sides(&rules[0]).left.terms, [term(1, 2)], "rice cancels out");
+        assert_eq!(sides(&rules[0]).right.terms, [term(2, 0)], "a cell named twice is one term");
     }
 
     #[test]
     fn cells_of_other_decimals_are_brought_to_one_scale() {
         let rules = rules(&rule("3 * weight <= 2 * served - 5")).unwrap();
         assert_eq!(rules[0].decimals, 1);
-        assert_eq!(rules[0].left, Linear { terms: vec![(3, 3)], constant: 0 });
-        assert_eq!(rules[0].right, Linear { terms: vec![(20, 0)], constant: -50 });
+        assert_eq!(sides(&rules[0]).left, Linear { terms: vec![term(3, 3)], constant: 0 });
+        assert_eq!(sides(&rules[0]).right, Linear { terms: vec![term(20, 0)], constant: -50 });
     }
 
     #[test]

@@ -33,7 +33,7 @@ fn another_programme_loads_without_code() {
     // 12.5 kg bought, 12.51 kg wasted: one more decimal on one side of the rule.
     let values = Values::from(vec![Some(100), Some(100), Some(101), Some(125), Some(1251), Some(1)]);
     let said: Vec<_> =
-        data_set.rules().iter().filter_map(|rule| Some((rule.severity, rule.check(&values)?.vi))).collect();
+        data_set.rules().iter().filter_map(|rule| Some((rule.severity, rule.check(&values, None)?.vi))).collect();
     assert_eq!(
         said,
         [

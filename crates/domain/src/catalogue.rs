@@ -3,10 +3,11 @@
 use std::fmt;
 
 use rustc_hash::FxHashMap;
+use time::{Date, Duration, Time, UtcOffset};
 
 use crate::{
-    Calendar, DataElementCode, DataSetCode, LevelCode, OptionCode, OrgTree, Period, PeriodType, UnitIx, Vintage,
-    rule::Rule, tree::LevelIx,
+    Calendar, DataElementCode, DataSetCode, IndicatorCode, LevelCode, OptionCode, OrgTree, OrgUnitCode, Period,
+    PeriodType, Timestamp, UnitIx, Vintage, rule::Rule, tree::LevelIx,
 };
 
 /// Names one state of the catalogue's files, so that a report and a total can say by which they were judged.
@@ -58,7 +59,9 @@ pub enum ValueType {
     Decimal(u8),
     /// Yes or no; kept as 1 or 0.
     Flag,
-    /// Words. Kept with the report, never added.
+    /// A day; kept as the number its digits make, `20220601`. Never added.
+    Date,
+    /// Words. Kept with the report, never added; its number is 0 where there are any.
     Text,
 }
 
@@ -68,7 +71,7 @@ impl ValueType {
     pub const fn decimals(self) -> u8 {
         match self {
             Self::Decimal(places) => places,
-            Self::Count | Self::Signed | Self::Flag | Self::Text => 0,
+            Self::Count | Self::Signed | Self::Flag | Self::Date | Self::Text => 0,
         }
     }
 }
@@ -102,12 +105,13 @@ pub enum SpaceAggregation {
 }
 
 impl SpaceAggregation {
-    /// Whether a unit's value goes into the totals of the units above it.
+    /// Whether a unit's value goes into the totals of the units above it. Of words only how many units gave some does: their
+    /// number is 0.
     #[must_use]
     pub const fn is_additive(self) -> bool {
         match self {
-            Self::Sum | Self::Coverage | Self::Mean => true,
-            Self::None | Self::Collect => false,
+            Self::Sum | Self::Coverage | Self::Mean | Self::Collect => true,
+            Self::None => false,
         }
     }
 }
@@ -201,6 +205,88 @@ impl fmt::Display for Cell {
     }
 }
 
+/// Options that are counted together: `svc_total[police]` is the sum over the services the police are in charge of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CellGroup {
+    /// The data element.
+    pub element: DataElementCode,
+    /// The group, its code and names.
+    pub group: CategoryOption,
+    /// The cells and the days on which they belong to the group.
+    pub members: Vec<GroupMember>,
+}
+
+/// A cell of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupMember {
+    /// The cell's place.
+    pub cell: usize,
+    /// The first day it belongs to the group, none where the beginning is unknown.
+    pub valid_from: Option<Date>,
+    /// The first day it belongs no more, none while it does.
+    pub valid_to: Option<Date>,
+}
+
+/// Computed from totals: 100 × numerator ÷ denominator, each summed first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Indicator {
+    /// The code.
+    pub code: IndicatorCode,
+    /// The option, where its parts are disaggregated.
+    pub option: Option<CategoryOption>,
+    /// The name in Vietnamese.
+    pub name_vi: String,
+    /// The name in English.
+    pub name_en: String,
+    /// The place of the cell that is divided.
+    pub numerator: usize,
+    /// The place of the cell that divides.
+    pub denominator: usize,
+}
+
+/// What is to be reached, by one unit or by each, in one period or in each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The unit whose target it is; none for every unit's.
+    pub org_unit: Option<OrgUnitCode>,
+    /// The period (one of the data set's own or a longer one) for which it is set; none for every period.
+    pub period: Option<Period>,
+    /// The place of the cell that has to reach it.
+    pub cell: usize,
+    /// How much.
+    pub goal: Goal,
+    /// The day by which; the period's last where none is named.
+    pub due: Option<Date>,
+}
+
+/// How much a target asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goal {
+    /// That number, scaled by the cell's decimals.
+    Value(i64),
+    /// So many hundredths of a per cent of another cell's total: 10,000 is all of it.
+    Of {
+        /// Hundredths of a per cent.
+        share: u32,
+        /// The other cell's place.
+        cell: usize,
+    },
+    /// So many hundredths of a per cent of the units that are expected to report. For flags.
+    OfUnits {
+        /// Hundredths of a per cent.
+        share: u32,
+    },
+}
+
+/// When reports of a data set come in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Schedule {
+    /// For each level, how many days after the period's last the deadline is: the end of that day.
+    pub deadlines: Vec<(LevelIx, u16)>,
+    /// How many days after the period's last it closes, at the end of the day; none if it never does.
+    pub closes_after: Option<u16>,
+}
+
 /// A form: an ordered list of cells, the periods it is for, and the levels that report it.
 #[derive(Clone, Debug)]
 pub struct DataSet {
@@ -210,8 +296,13 @@ pub struct DataSet {
     period_type: PeriodType,
     calendar: Calendar,
     levels: LevelSet,
+    schedule: Schedule,
     cells: Vec<Cell>,
+    groups: Vec<CellGroup>,
     rules: Vec<Rule>,
+    outliers: Vec<usize>,
+    indicators: Vec<Indicator>,
+    targets: Vec<Target>,
     /// Data element, then option (empty without disaggregation), to the cell's place.
     by_name: FxHashMap<DataElementCode, FxHashMap<Box<str>, usize>>,
 }
@@ -231,19 +322,43 @@ pub struct DataSetParts {
     pub calendar: Calendar,
     /// The levels whose units report it.
     pub levels: LevelSet,
+    /// When its reports come in.
+    pub schedule: Schedule,
     /// The cells, in the order in which values are kept.
     pub cells: Vec<Cell>,
+    /// Cells that are counted together.
+    pub groups: Vec<CellGroup>,
     /// The rules; their cells are places in `cells`.
     pub rules: Vec<Rule>,
+    /// The places of the cells whose values are held against the unit's own history.
+    pub outliers: Vec<usize>,
+    /// What is computed from its totals.
+    pub indicators: Vec<Indicator>,
+    /// What is to be reached.
+    pub targets: Vec<Target>,
 }
 
 impl DataSet {
     /// A data set of these parts.
     ///
     /// # Errors
-    /// When a cell occurs twice, or a rule names a place that has no cell.
+    /// When a cell occurs twice, or something names a place that has no cell.
     pub fn new(parts: DataSetParts) -> Result<Self, DataSetError> {
-        let DataSetParts { code, name_vi, name_en, period_type, calendar, levels, cells, rules } = parts;
+        let DataSetParts {
+            code,
+            name_vi,
+            name_en,
+            period_type,
+            calendar,
+            levels,
+            schedule,
+            cells,
+            groups,
+            rules,
+            outliers,
+            indicators,
+            targets,
+        } = parts;
         let mut by_name: FxHashMap<_, FxHashMap<_, _>> = FxHashMap::default();
         for (place, cell) in cells.iter().enumerate() {
             let option = cell.option.as_ref().map_or("", |option| option.code.as_str());
@@ -254,7 +369,32 @@ impl DataSet {
         if let Some(rule) = rules.iter().find(|rule| rule.cells().any(|place| place >= cells.len())) {
             return Err(DataSetError::RuleWithoutCell { rule: rule.id.clone() });
         }
-        Ok(Self { code, name_vi, name_en, period_type, calendar, levels, cells, rules, by_name })
+        let named = (groups.iter().flat_map(|group| group.members.iter().map(|member| member.cell)))
+            .chain(outliers.iter().copied())
+            .chain(indicators.iter().flat_map(|indicator| [indicator.numerator, indicator.denominator]))
+            .chain(targets.iter().flat_map(|target| match target.goal {
+                Goal::Of { cell, .. } => [target.cell, cell],
+                Goal::Value(_) | Goal::OfUnits { .. } => [target.cell; 2],
+            }));
+        if let Some(place) = named.into_iter().find(|place| *place >= cells.len()) {
+            return Err(DataSetError::NoCell { place });
+        }
+        Ok(Self {
+            code,
+            name_vi,
+            name_en,
+            period_type,
+            calendar,
+            levels,
+            schedule,
+            cells,
+            groups,
+            rules,
+            outliers,
+            indicators,
+            targets,
+            by_name,
+        })
     }
 
     /// The code.
@@ -299,10 +439,46 @@ impl DataSet {
         &self.cells
     }
 
+    /// When its reports come in.
+    #[must_use]
+    pub fn schedule(&self) -> &Schedule {
+        &self.schedule
+    }
+
+    /// Cells that are counted together.
+    #[must_use]
+    pub fn groups(&self) -> &[CellGroup] {
+        &self.groups
+    }
+
     /// The rules.
     #[must_use]
     pub fn rules(&self) -> &[Rule] {
         &self.rules
+    }
+
+    /// The places of the cells whose values are held against the unit's own history.
+    #[must_use]
+    pub fn outliers(&self) -> &[usize] {
+        &self.outliers
+    }
+
+    /// What is computed from its totals.
+    #[must_use]
+    pub fn indicators(&self) -> &[Indicator] {
+        &self.indicators
+    }
+
+    /// What is to be reached.
+    #[must_use]
+    pub fn targets(&self) -> &[Target] {
+        &self.targets
+    }
+
+    /// The last day of one of its periods, or of a longer one that is made of them.
+    #[must_use]
+    pub fn last_day(&self, period: Period) -> Date {
+        period.span(self.calendar).last
     }
 
     /// The place of a cell; `option` is empty for a data element without disaggregation.
@@ -321,6 +497,12 @@ pub enum DataSetError {
         /// The cell.
         cell: String,
     },
+    /// A group, an indicator, a target or the list of watched cells names a cell the data set has not.
+    #[error("place {place} is named and has no cell")]
+    NoCell {
+        /// The place.
+        place: usize,
+    },
     /// A rule names a cell the data set has not.
     #[error("rule {rule} names a cell that the data set has not")]
     RuleWithoutCell {
@@ -336,14 +518,22 @@ pub struct Catalogue {
     levels: Vec<Level>,
     tree: OrgTree,
     data_sets: Vec<DataSet>,
+    utc_offset: UtcOffset,
 }
 
 impl Catalogue {
-    /// A catalogue of these parts. Data sets are kept by code.
+    /// A catalogue of these parts. Data sets are kept by code. Days begin and end at midnight of `utc_offset`: Vietnam has
+    /// not changed its clocks since 1975.
     #[must_use]
-    pub fn new(version: CatalogueVersion, levels: Vec<Level>, tree: OrgTree, mut data_sets: Vec<DataSet>) -> Self {
+    pub fn new(
+        version: CatalogueVersion,
+        levels: Vec<Level>,
+        tree: OrgTree,
+        mut data_sets: Vec<DataSet>,
+        utc_offset: UtcOffset,
+    ) -> Self {
         data_sets.sort_by(|a, b| a.code.cmp(&b.code));
-        Self { version, levels, tree, data_sets }
+        Self { version, levels, tree, data_sets, utc_offset }
     }
 
     /// The version.
@@ -390,12 +580,75 @@ impl Catalogue {
         Some(&self.data_sets[place])
     }
 
-    /// The tree that reports a period of a data set: the one in force on the period's last day.
+    /// The tree that reports a period of a data set: the one in force on the period's last day. Of `latest`, the one it is
+    /// since.
     ///
     /// Decided once, here: a period that straddles a reform is reported by the units that exist when it ends.
     #[must_use]
     pub fn vintage(&self, data_set: &DataSet, period: Period) -> &Vintage {
-        self.tree.on(period.span(data_set.calendar).last)
+        if period.kind() == PeriodType::Latest {
+            // Of trees of one shape the last has the names in force.
+            let named = |vintage: &&Vintage| Period::latest_since(vintage.since()) == period;
+            if let Some(vintage) = self.tree.vintages().iter().rev().find(named) {
+                return vintage;
+            }
+            return self.tree.on(period.span(data_set.calendar).first);
+        }
+        self.tree.on(data_set.last_day(period))
+    }
+
+    /// The longer periods in whose totals the reports of one of a data set's periods count: from the month up those that its
+    /// last day lies in, then `latest`, which begins anew whenever the shape of the tree changes.
+    #[must_use]
+    pub fn windows(&self, data_set: &DataSet, period: Period) -> Vec<Period> {
+        let last = data_set.last_day(period);
+        let longer = [PeriodType::Month, PeriodType::Quarter, PeriodType::HalfYear, PeriodType::Year];
+        let longer = longer.into_iter().filter(|kind| *kind > data_set.period_type);
+        let mut windows: Vec<_> = longer.filter_map(|kind| Period::containing(kind, data_set.calendar, last)).collect();
+        windows.push(Period::latest_since(self.tree.on(last).since()));
+        windows
+    }
+
+    /// Where a unit's report of a period counts in the totals of a longer one: the unit of the longer period's tree, and
+    /// whether it is that very unit. Where it is not, the unit has gone, and only what happened while it was there counts,
+    /// at the nearest unit above it that remains.
+    #[must_use]
+    pub fn counts_at(&self, data_set: &DataSet, unit: UnitIx, period: Period, window: Period) -> (UnitIx, bool) {
+        if period == window || window.kind() == PeriodType::Latest {
+            return (unit, true); // one shape: one place for each unit
+        }
+        self.tree.continued(unit, data_set.last_day(period), data_set.last_day(window))
+    }
+
+    /// The instant before which a period has not begun.
+    #[must_use]
+    pub fn starts_at(&self, data_set: &DataSet, period: Period) -> Timestamp {
+        self.midnight(period.span(data_set.calendar).first)
+    }
+
+    /// The instant from which a unit's report of a period is late; none where the form has no deadline for its level.
+    #[must_use]
+    pub fn deadline(&self, data_set: &DataSet, period: Period, level: LevelIx) -> Option<Timestamp> {
+        let (_, days) = data_set.schedule.deadlines.iter().find(|(of, _)| *of == level)?;
+        Some(self.midnight(data_set.last_day(period).saturating_add(Duration::days(i64::from(*days) + 1))))
+    }
+
+    /// The instant from which a period is closed; none if it never is.
+    #[must_use]
+    pub fn closes_at(&self, data_set: &DataSet, period: Period) -> Option<Timestamp> {
+        let days = data_set.schedule.closes_after?;
+        Some(self.midnight(data_set.last_day(period).saturating_add(Duration::days(i64::from(days) + 1))))
+    }
+
+    /// The instant at which a day begins.
+    fn midnight(&self, day: Date) -> Timestamp {
+        Timestamp::from(day.with_time(Time::MIDNIGHT).assume_offset(self.utc_offset))
+    }
+
+    /// The offset from UTC of the place whose days are meant.
+    #[must_use]
+    pub fn utc_offset(&self) -> UtcOffset {
+        self.utc_offset
     }
 
     /// Whether units of a level fill cells meant for `levels`, either being of one of them or standing in for one.

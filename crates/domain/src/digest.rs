@@ -33,6 +33,10 @@ impl ContentDigest {
                         field(value.to_string().as_bytes());
                     }
                 }
+                for note in values.notes() {
+                    field(note.cell.to_string().as_bytes());
+                    field(note.text.as_bytes()); // without control characters
+                }
             }
         }
         Self::of_bytes(&text)

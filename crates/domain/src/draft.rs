@@ -44,6 +44,8 @@ pub enum Given<'a> {
     Decimal(&'a str),
     /// Yes or no.
     Flag(bool),
+    /// A day: `2022-06-01`.
+    Date(&'a str),
     /// Words.
     Text(&'a str),
 }

@@ -36,7 +36,7 @@ pub fn judge(catalogue: &Catalogue, draft: &Draft<'_>) -> Verdict {
     let mut violations = Violations::default();
     if let Content::Values(values) = &report.content {
         for rule in data_set.rules() {
-            if let Some(message) = rule.check(values) {
+            if let Some(message) = rule.check(values, None) {
                 let (reason, field) = (Reason::RuleBroken, rule.id.clone());
                 violations.push(Violation { reason, severity: rule.severity, field, message });
             }
@@ -331,6 +331,7 @@ impl Refused {
                         ("một số thập phân, viết với dấu chấm: 92.3", "a decimal number, written with a point: 92.3")
                     }
                     ValueType::Flag => ("có hoặc không (flag)", "a flag, true or false"),
+                    ValueType::Date => ("một ngày, viết 2022-06-01", "a day, written 2022-06-01"),
                     ValueType::Text => ("văn bản (text)", "text"),
                 };
                 (Reason::ValueTypeWrong, format!("Ô “{cell}” ({name}) phải là {vi}."), format!("{cell} takes {en}"))

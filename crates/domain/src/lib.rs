@@ -19,10 +19,12 @@ mod violation;
 
 pub use calendar::Calendar;
 pub use catalogue::{Catalogue, CatalogueVersion};
-pub use code::{CodeError, DataElementCode, DataSetCode, LevelCode, OptionCode, OrgUnitCode, PrincipalName};
+pub use code::{
+    CodeError, DataElementCode, DataSetCode, IndicatorCode, LevelCode, OptionCode, OrgUnitCode, PrincipalName,
+};
 pub use digest::ContentDigest;
 pub use period::{DateSpan, Period, PeriodError, PeriodType};
-pub use report::{Content, Key, Report, SubmissionId, Values};
+pub use report::{Content, Key, Note, Report, SubmissionId, Values};
 pub use revision::{Revision, RevisionError};
 pub use timestamp::Timestamp;
 pub use tree::{LevelIx, OrgTree, OrgUnit, TreeError, UnitIx, UnitVersion, Vintage};

@@ -21,6 +21,9 @@ pub enum PeriodType {
     HalfYear,
     /// A year: `2022`.
     Year,
+    /// Everything since the tree last changed: `latest`, or `latest20250701` where that is known to be the day. No data
+    /// set is reported for it; its totals are made of shorter periods' reports.
+    Latest,
 }
 
 impl PeriodType {
@@ -34,6 +37,7 @@ impl PeriodType {
             Self::Quarter => "quarter",
             Self::HalfYear => "half_year",
             Self::Year => "year",
+            Self::Latest => "latest",
         }
     }
 
@@ -47,6 +51,7 @@ impl PeriodType {
             Self::Quarter => "2022Q4",
             Self::HalfYear => "2022S2",
             Self::Year => "2022",
+            Self::Latest => "latest",
         }
     }
 
@@ -60,6 +65,7 @@ impl PeriodType {
             Self::Quarter => "quý",
             Self::HalfYear => "6 tháng",
             Self::Year => "năm",
+            Self::Latest => "mới nhất",
         }
     }
 }
@@ -85,7 +91,7 @@ impl FromStr for PeriodType {
 pub enum PeriodError {
     /// It has none of the six forms.
     #[error(
-        "must look like 20221107 (day), 2022W45 (week), 202211 (month), 2022Q4 (quarter), 2022S2 (half-year) or 2022 (year)"
+        "must look like 20221107 (day), 2022W45 (week), 202211 (month), 2022Q4 (quarter), 2022S2 (half-year), 2022 (year) or latest"
     )]
     Form,
     /// It has a form, but no such day, week, month, quarter or half-year exists.
@@ -113,11 +119,13 @@ pub struct DateSpan {
 pub struct Period {
     kind: PeriodType,
     year: u16,
-    /// The day of the year, week, month, quarter or half-year, from 1; 1 for a year.
+    /// The day of the year, week, month, quarter or half-year, from 1; 1 for a year; the day of the year for `latest`.
     index: u16,
 }
 
 const YEARS: std::ops::RangeInclusive<u16> = 2000..=2099;
+const FIRST_DAY: Date = time::macros::date!(2000 - 01 - 01);
+const LAST_DAY: Date = time::macros::date!(2099 - 12 - 31);
 
 impl Period {
     /// The period of that type, in that year, with that number (from 1; the day of the year for days; 1 for a year).
@@ -129,7 +137,7 @@ impl Period {
             return Err(PeriodError::Year);
         }
         let last = match kind {
-            PeriodType::Day => u16::from(time::util::days_in_year(i32::from(year)) == 366) + 365,
+            PeriodType::Day | PeriodType::Latest => time::util::days_in_year(i32::from(year)),
             PeriodType::Week => u16::from(time::util::weeks_in_year(i32::from(year))),
             PeriodType::Month => 12,
             PeriodType::Quarter => 4,
@@ -137,6 +145,39 @@ impl Period {
             PeriodType::Year => 1,
         };
         if (1..=last).contains(&index) { Ok(Self { kind, year, index }) } else { Err(PeriodError::Range) }
+    }
+
+    /// The period of that type in which a day lies. None outside of the years 2000 to 2099, and for [`PeriodType::Latest`],
+    /// which no day alone decides.
+    #[must_use]
+    pub fn containing(kind: PeriodType, calendar: Calendar, day: Date) -> Option<Self> {
+        if kind == PeriodType::Day {
+            return Self::new(kind, u16::try_from(day.year()).ok()?, day.ordinal()).ok();
+        }
+        if kind == PeriodType::Week {
+            let (year, week, _) = day.to_iso_week_date();
+            return Self::new(kind, u16::try_from(year).ok()?, u16::from(week)).ok();
+        }
+        // From the 15th on a day belongs to the next month of the decree.
+        let month_later = calendar == Calendar::Decree09 && day.day() >= 15;
+        let months = u16::from(u8::from(day.month())) - 1 + u16::from(month_later);
+        let (year, month) = (u16::try_from(day.year()).ok()? + months / 12, months % 12);
+        let length = match kind {
+            PeriodType::Month => 1,
+            PeriodType::Quarter => 3,
+            PeriodType::HalfYear => 6,
+            PeriodType::Year => 12,
+            PeriodType::Day | PeriodType::Week | PeriodType::Latest => return None,
+        };
+        Self::new(kind, year, month / length + 1).ok()
+    }
+
+    /// Everything from a day on; a day before the year 2000 is taken for the first of it.
+    #[must_use]
+    pub fn latest_since(day: Date) -> Self {
+        let day = day.clamp(FIRST_DAY, LAST_DAY);
+        let year = u16::try_from(day.year()).unwrap_or(*YEARS.start());
+        Self { kind: PeriodType::Latest, year, index: day.ordinal() }
     }
 
     /// The period's type.
@@ -154,8 +195,11 @@ impl Period {
     /// The period of the same type just before.
     #[must_use]
     pub fn previous(self) -> Option<Self> {
-        if self.index > 1 {
+        if self.index > 1 && self.kind != PeriodType::Latest {
             return Some(Self { index: self.index - 1, ..self });
+        }
+        if self.kind == PeriodType::Latest {
+            return None;
         }
         let year = self.year - 1;
         (1..=366).rev().find_map(|index| Self::new(self.kind, year, index).ok())
@@ -177,6 +221,7 @@ impl Period {
             PeriodType::Quarter => self.months(calendar, 3),
             PeriodType::HalfYear => self.months(calendar, 6),
             PeriodType::Year => self.months(calendar, 12),
+            PeriodType::Latest => DateSpan { first: day_of_year(self.year, self.index), last: LAST_DAY },
         }
     }
 
@@ -217,6 +262,13 @@ impl FromStr for Period {
     type Err = PeriodError;
 
     fn from_str(text: &str) -> Result<Self, PeriodError> {
+        if let Some(day) = text.strip_prefix("latest") {
+            return match day.parse::<Self>() {
+                _ if day.is_empty() => Ok(Self::latest_since(FIRST_DAY)),
+                Ok(Self { kind: PeriodType::Day, year, index }) => Ok(Self { kind: PeriodType::Latest, year, index }),
+                _ => Err(PeriodError::Form),
+            };
+        }
         let bytes = text.as_bytes();
         if bytes.len() < 4 || bytes.len() > 8 || !bytes.is_ascii() {
             return Err(PeriodError::Form);
@@ -262,6 +314,8 @@ impl fmt::Display for Period {
             PeriodType::Quarter => write!(f, "{year}Q{index}"),
             PeriodType::HalfYear => write!(f, "{year}S{index}"),
             PeriodType::Year => write!(f, "{year}"),
+            PeriodType::Latest if day_of_year(year, index) == FIRST_DAY => f.write_str("latest"),
+            PeriodType::Latest => write!(f, "latest{}", Self { kind: PeriodType::Day, ..*self }),
         }
     }
 }
@@ -284,7 +338,18 @@ mod tests {
 
     #[test]
     fn every_form_parses_and_prints_itself() {
-        for text in ["20221107", "20240229", "2022W45", "2020W53", "202211", "2022Q4", "2022S2", "2022"] {
+        for text in [
+            "20221107",
+            "20240229",
+            "2022W45",
+            "2020W53",
+            "202211",
+            "2022Q4",
+            "2022S2",
+            "2022",
+            "latest",
+            "latest20250701",
+        ] {
             assert_eq!(text.parse::<Period>().unwrap().to_string(), text);
         }
     }
@@ -318,6 +383,45 @@ mod tests {
         assert_eq!(span("2022Q4", usual), (date!(2022 - 10 - 01), date!(2022 - 12 - 31)));
         assert_eq!(span("2022S2", usual), (date!(2022 - 07 - 01), date!(2022 - 12 - 31)));
         assert_eq!(span("2022W45", usual), (date!(2022 - 11 - 07), date!(2022 - 11 - 13)));
+    }
+
+    #[test]
+    fn a_day_lies_in_one_period_of_each_type() {
+        let periods = |calendar, day| {
+            [
+                PeriodType::Day,
+                PeriodType::Week,
+                PeriodType::Month,
+                PeriodType::Quarter,
+                PeriodType::HalfYear,
+                PeriodType::Year,
+            ]
+            .map(|kind| Period::containing(kind, calendar, day).unwrap().to_string())
+        };
+        assert_eq!(
+            periods(Calendar::Gregorian, date!(2022 - 12 - 31)),
+            ["20221231", "2022W52", "202212", "2022Q4", "2022S2", "2022"]
+        );
+        assert_eq!(
+            periods(Calendar::Decree09, date!(2022 - 12 - 14)),
+            ["20221214", "2022W50", "202212", "2022Q4", "2022S2", "2022"]
+        );
+        assert_eq!(
+            periods(Calendar::Decree09, date!(2022 - 12 - 15)),
+            ["20221215", "2022W50", "202301", "2023Q1", "2023S1", "2023"]
+        );
+        assert_eq!(Period::containing(PeriodType::Latest, Calendar::Gregorian, date!(2022 - 12 - 15)), None);
+        for calendar in [Calendar::Gregorian, Calendar::Decree09] {
+            for kind in
+                [PeriodType::Day, PeriodType::Week, PeriodType::Month, PeriodType::Quarter, PeriodType::HalfYear]
+            {
+                for ordinal in 1..=365 {
+                    let day = Date::from_ordinal_date(2023, ordinal).unwrap();
+                    let DateSpan { first, last } = Period::containing(kind, calendar, day).unwrap().span(calendar);
+                    assert!((first..=last).contains(&day), "{kind} {day}");
+                }
+            }
+        }
     }
 
     #[test]

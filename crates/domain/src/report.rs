@@ -31,27 +31,51 @@ pub struct Key {
     pub org_unit: OrgUnitCode,
 }
 
-/// The numbers of a report, in the order of its data set's cells; absent is not zero.
+/// The values of a report, in the order of its data set's cells; absent is not zero.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Values(Vec<Option<i64>>);
+pub struct Values {
+    numbers: Vec<Option<i64>>,
+    notes: Vec<Note>,
+}
+
+/// The words given for a cell that takes words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// The cell's place.
+    pub cell: usize,
+    /// The words.
+    pub text: Box<str>,
+}
 
 impl Values {
+    /// Numbers and words; where there are words, the cell's number is 0.
+    #[must_use]
+    pub fn with_notes(numbers: Vec<Option<i64>>, notes: Vec<Note>) -> Self {
+        Self { numbers, notes }
+    }
+
     /// The value of the cell at a place, scaled by its data element's decimals.
     #[must_use]
     pub fn get(&self, place: usize) -> Option<i64> {
-        self.0.get(place).copied().flatten()
+        self.numbers.get(place).copied().flatten()
     }
 
-    /// All cells, in order.
+    /// All numbers, in order.
     #[must_use]
     pub fn as_slice(&self) -> &[Option<i64>] {
-        &self.0
+        &self.numbers
+    }
+
+    /// The words, by cell.
+    #[must_use]
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
     }
 }
 
 impl From<Vec<Option<i64>>> for Values {
-    fn from(values: Vec<Option<i64>>) -> Self {
-        Self(values)
+    fn from(numbers: Vec<Option<i64>>) -> Self {
+        Self { numbers, notes: Vec::new() }
     }
 }
 

@@ -52,6 +52,8 @@ pub struct Accepted {
     pub report: Report,
     /// Tells its content from another.
     pub digest: ContentDigest,
+    /// Whether it has values and came in before the deadline.
+    pub on_time: bool,
     /// What is odd about it.
     pub warnings: Violations,
 }

@@ -132,26 +132,65 @@ pub struct OrgTree {
     /// The first day of each vintage but the first, ascending.
     boundaries: Vec<Date>,
     vintages: Vec<Vintage>,
+    /// Days on which codes were given anew: the same code before and after means two units.
+    recoded: Vec<Date>,
 }
 
 impl OrgTree {
-    /// Builds the tree from its rows.
+    /// Builds the tree from its rows. `recoded` are the days on which codes were given anew, so that the same code before
+    /// and after means two units.
     ///
     /// # Errors
     /// When on some day the rows are not one tree.
-    pub fn new(rows: &[UnitVersion]) -> Result<Self, TreeError> {
+    pub fn new(rows: &[UnitVersion], recoded: Vec<Date>) -> Result<Self, TreeError> {
         let mut boundaries: Vec<Date> = rows.iter().flat_map(|row| [row.valid_from, row.valid_to]).flatten().collect();
         boundaries.sort_unstable();
         boundaries.dedup();
         let days = std::iter::once(Date::MIN).chain(boundaries.iter().copied());
-        let vintages = days.map(|day| Vintage::new(rows, day)).collect::<Result<_, _>>()?;
-        Ok(Self { boundaries, vintages })
+        let mut vintages = days.map(|day| Vintage::new(rows, day)).collect::<Result<Vec<_>, _>>()?;
+        for place in 1..vintages.len() {
+            if vintages[place].has_shape_of(&vintages[place - 1]) && !recoded.contains(&vintages[place].since) {
+                vintages[place].since = vintages[place - 1].since;
+            }
+        }
+        Ok(Self { boundaries, vintages, recoded })
     }
 
     /// The tree as it stood on a day.
     #[must_use]
     pub fn on(&self, day: Date) -> &Vintage {
-        &self.vintages[self.boundaries.partition_point(|boundary| *boundary <= day)]
+        &self.vintages[self.place_on(day)]
+    }
+
+    /// The unit of a later (or the same) day's tree at which a unit of an earlier day's counts, and whether it is that
+    /// very unit.
+    ///
+    /// A unit goes on as long as its code is there at its level, unless codes were given anew in between. Where it does not,
+    /// the nearest unit above it that does stands for it; the root always goes on.
+    #[must_use]
+    pub fn continued(&self, unit: UnitIx, from: Date, to: Date) -> (UnitIx, bool) {
+        let (old, new) = (self.on(from), self.on(to));
+        if std::ptr::eq(old, new) {
+            return (unit, true);
+        }
+        let between = |day: &Date| from < *day && *day <= to;
+        let recoded = self.recoded.iter().any(between);
+        let (first, last) = (self.place_on(from), self.place_on(to));
+        let goes_on = |ix: UnitIx| {
+            let OrgUnit { code, level, .. } = old.unit(ix);
+            let on =
+                |vintage: &Vintage| vintage.find(code.as_str()).filter(|found| vintage.unit(*found).level == *level);
+            let throughout = !recoded && self.vintages[first..=last].iter().all(|vintage| on(vintage).is_some());
+            on(new).filter(|_| throughout)
+        };
+        match old.with_ancestors(unit).find_map(|above| goes_on(above).map(|found| (above, found))) {
+            Some((above, found)) => (found, above == unit),
+            None => (new.root, unit == old.root),
+        }
+    }
+
+    fn place_on(&self, day: Date) -> usize {
+        self.boundaries.partition_point(|boundary| *boundary <= day)
     }
 
     /// All vintages, oldest first.
@@ -164,6 +203,7 @@ impl OrgTree {
 /// The tree between two changes.
 #[derive(Clone, Debug)]
 pub struct Vintage {
+    since: Date,
     units: Vec<OrgUnit>,
     by_code: FxHashMap<OrgUnitCode, UnitIx>,
     root: UnitIx,
@@ -209,7 +249,7 @@ impl Vintage {
         }
         let roots: Vec<usize> = (0..units.len()).filter(|place| units[*place].parent.is_none()).collect();
         let [root] = roots[..] else { return Err(TreeError::Roots { count: roots.len(), day }) };
-        let vintage = Self { units, by_code, root: UnitIx::new(root) };
+        let vintage = Self { since: day, units, by_code, root: UnitIx::new(root) };
         vintage.refuse_cycles(day)?;
         Ok(vintage)
     }
@@ -226,6 +266,20 @@ impl Vintage {
             None => Ok(()),
             Some(place) => Err(TreeError::Cycle { code: self.units[place].code.clone(), day }),
         }
+    }
+
+    /// Whether both have the same units at the same places; names and kinds may differ.
+    fn has_shape_of(&self, other: &Self) -> bool {
+        let shape = |vintage: &Self| -> Vec<(OrgUnitCode, LevelIx, Option<UnitIx>)> {
+            vintage.units.iter().map(|unit| (unit.code.clone(), unit.level, unit.parent)).collect()
+        };
+        self.units.len() == other.units.len() && shape(self) == shape(other)
+    }
+
+    /// Since when the tree has had this shape; the first day there is where that is not known.
+    #[must_use]
+    pub fn since(&self) -> Date {
+        self.since
     }
 
     /// The unit with a code.
@@ -287,14 +341,17 @@ mod tests {
     #[test]
     fn a_code_means_another_unit_after_a_reform() {
         let reform = date!(2025 - 07 - 01);
-        let tree = OrgTree::new(&[
-            row("VN", "", 0, None, None),
-            row("15", "VN", 1, None, Some(reform)),
-            row("10", "VN", 1, None, Some(reform)),
-            row("15", "VN", 1, Some(reform), None),
-            row("00001", "10", 2, None, Some(reform)),
-            row("00001", "15", 2, Some(reform), None),
-        ])
+        let tree = OrgTree::new(
+            &[
+                row("VN", "", 0, None, None),
+                row("15", "VN", 1, None, Some(reform)),
+                row("10", "VN", 1, None, Some(reform)),
+                row("15", "VN", 1, Some(reform), None),
+                row("00001", "10", 2, None, Some(reform)),
+                row("00001", "15", 2, Some(reform), None),
+            ],
+            vec![reform],
+        )
         .unwrap();
         let parent_of = |day| {
             let vintage = tree.on(day);
@@ -314,9 +371,50 @@ mod tests {
     }
 
     #[test]
+    fn a_unit_goes_on_under_its_code_until_codes_are_given_anew() {
+        let (merger, reform) = (date!(2023 - 04 - 10), date!(2025 - 07 - 01));
+        let renamed = UnitVersion { name: "renamed".to_owned(), ..row("02", "01", 2, Some(merger), Some(reform)) };
+        let tree = OrgTree::new(
+            &[
+                row("VN", "", 0, None, None),
+                row("01", "VN", 1, None, Some(reform)),
+                row("01", "VN", 1, Some(reform), None),
+                row("02", "01", 2, None, Some(merger)),
+                renamed,
+                row("03", "01", 2, None, Some(merger)),
+                row("02", "01", 2, Some(reform), None),
+            ],
+            vec![reform],
+        )
+        .unwrap();
+        let (first, second, third) = (date!(2022 - 01 - 01), merger, reform);
+        let of = |code: &str, from, to| {
+            let (ix, same) = tree.continued(tree.on(from).find(code).unwrap(), from, to);
+            (tree.on(to).unit(ix).code.to_string(), same)
+        };
+        assert_eq!(of("02", first, second), ("02".to_owned(), true), "under another name");
+        assert_eq!(of("03", first, second), ("01".to_owned(), false), "merged");
+        assert_eq!(of("02", second, third), ("VN".to_owned(), false), "the code is another unit's");
+        assert_eq!(of("01", first, third), ("VN".to_owned(), false));
+        assert_eq!(of("VN", first, third), ("VN".to_owned(), true));
+        assert_eq!(tree.on(first).since(), Date::MIN);
+        assert_eq!(tree.on(second).since(), merger);
+        assert_eq!(tree.on(third).since(), reform);
+    }
+
+    #[test]
+    fn a_new_name_does_not_change_the_shape() {
+        let day = date!(2026 - 01 - 01);
+        let renamed = UnitVersion { name: "new".to_owned(), ..row("01", "VN", 1, Some(day), None) };
+        let tree =
+            OrgTree::new(&[row("VN", "", 0, None, None), row("01", "VN", 1, None, Some(day)), renamed], Vec::new());
+        assert_eq!(tree.unwrap().on(day).since(), Date::MIN);
+    }
+
+    #[test]
     fn rows_that_are_no_tree_are_refused() {
         let root = || row("VN", "", 0, None, None);
-        let refused = |rows: &[UnitVersion]| OrgTree::new(rows).unwrap_err();
+        let refused = |rows: &[UnitVersion]| OrgTree::new(rows, Vec::new()).unwrap_err();
         assert!(matches!(
             refused(&[root(), row("1", "VN", 1, None, None), row("1", "VN", 1, None, None)]),
             TreeError::Twice { .. }

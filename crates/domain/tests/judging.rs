@@ -6,12 +6,12 @@ use domain::{
     CELL_LIMIT, Calendar, Catalogue, CatalogueVersion, Content, LevelIx, Message, OrgTree, PeriodType, Reason,
     Revision, Severity, UnitVersion, Violations,
     catalogue::{
-        CategoryOption, Cell, DataElement, DataSet, DataSetParts, Level, Measure, SpaceAggregation, TimeAggregation,
-        ValueType,
+        CategoryOption, Cell, DataElement, DataSet, DataSetParts, Level, Measure, Schedule, SpaceAggregation,
+        TimeAggregation, ValueType,
     },
     draft::{Draft, DraftValue, Given},
     judge::{Verdict, judge},
-    rule::{Comparison, Linear, Rule},
+    rule::{Check, Comparison, Condition, Linear, Of, Rule, Term},
 };
 use time::macros::date;
 
@@ -36,13 +36,16 @@ fn catalogue() -> Catalogue {
         valid_from: None,
         valid_to,
     };
-    let tree = OrgTree::new(&[
-        unit("VN", NATION, None, None),
-        unit("900", DISTRICT, Some("VN"), None),
-        unit("901", DISTRICT, Some("VN"), None),
-        unit("90001", COMMUNE, Some("900"), Some(date!(2022 - 11 - 15))),
-        unit("90002", COMMUNE, Some("900"), None),
-    ]);
+    let tree = OrgTree::new(
+        &[
+            unit("VN", NATION, None, None),
+            unit("900", DISTRICT, Some("VN"), None),
+            unit("901", DISTRICT, Some("VN"), None),
+            unit("90001", COMMUNE, Some("900"), Some(date!(2022 - 11 - 15))),
+            unit("90002", COMMUNE, Some("900"), None),
+        ],
+        Vec::new(),
+    );
     let cell = |code: &str, value_type, option: Option<&str>, levels: &[LevelIx]| Cell {
         element: DataElement {
             code: code.parse().unwrap(),
@@ -65,9 +68,12 @@ fn catalogue() -> Catalogue {
     let rule = |id: &str, severity| Rule {
         id: id.to_owned(),
         severity,
-        left: Linear { terms: vec![(1, 0)], constant: 0 },
-        comparison: Comparison::AtMost,
-        right: Linear { terms: vec![(1, 1)], constant: 0 },
+        when: None,
+        check: Check::Compare(Condition {
+            left: Linear { terms: vec![Term { factor: 1, cell: 0, of: Of::This }], constant: 0 },
+            comparison: Comparison::AtMost,
+            right: Linear { terms: vec![Term { factor: 1, cell: 1, of: Of::This }], constant: 0 },
+        }),
         decimals: 0,
         message: Message { vi: "{left} lớn hơn {right}".to_owned(), en: "{left} is more than {right}".to_owned() },
     };
@@ -89,6 +95,11 @@ fn catalogue() -> Catalogue {
                 cell("by_service", ValueType::Count, Some("s02"), &[DISTRICT]),
             ],
             rules,
+            schedule: Schedule::default(),
+            groups: Vec::new(),
+            outliers: Vec::new(),
+            indicators: Vec::new(),
+            targets: Vec::new(),
         })
         .unwrap()
     };
@@ -97,7 +108,7 @@ fn catalogue() -> Catalogue {
         data_set("mild", vec![rule("odd", Severity::Warning)]),
     ];
     let levels = vec![level("national", None), level("district", Some(COMMUNE)), level("commune", None)];
-    Catalogue::new(CatalogueVersion::new("test"), levels, tree.unwrap(), data_sets)
+    Catalogue::new(CatalogueVersion::new("test"), levels, tree.unwrap(), data_sets, time::macros::offset!(+7))
 }
 
 fn value<'a>(element: &'a str, given: Given<'a>) -> DraftValue<'a> {

@@ -11,8 +11,8 @@ use domain::{
     Calendar, Catalogue, CatalogueVersion, Content, ContentDigest, Key, LevelIx, OrgTree, PeriodType, Report, Revision,
     SubmissionId, Timestamp, UnitVersion, Violations,
     catalogue::{
-        Cell, DataElement, DataSet, DataSetParts, Level, LevelSet, Measure, SpaceAggregation, TimeAggregation,
-        ValueType,
+        Cell, DataElement, DataSet, DataSetParts, Level, LevelSet, Measure, Schedule, SpaceAggregation,
+        TimeAggregation, ValueType,
     },
     fold::Tally,
     settle::{Accepted, Book, Changes, Fate, Judged, Known, Origin, Position, Provenance},
@@ -71,14 +71,20 @@ fn catalogue(communes_of: &[usize]) -> Catalogue {
         levels,
         cells: (0..CELLS).map(cell).collect(),
         rules: Vec::new(),
+        schedule: Schedule::default(),
+        groups: Vec::new(),
+        outliers: Vec::new(),
+        indicators: Vec::new(),
+        targets: Vec::new(),
     })
     .unwrap();
-    let tree = OrgTree::new(&rows).unwrap();
+    let tree = OrgTree::new(&rows, Vec::new()).unwrap();
     Catalogue::new(
         CatalogueVersion::new("test"),
         ["national", "province", "commune"].map(level).to_vec(),
         tree,
         vec![data_set],
+        time::UtcOffset::UTC,
     )
 }
 
@@ -124,6 +130,7 @@ fn accepted(catalogue: &Catalogue, sent: &Sent, sequence: u64) -> Accepted {
             catalogue: catalogue.version().clone(),
             position: Position(sequence),
         },
+        on_time: true,
         warnings: Violations::default(),
     }
 }

@@ -1,8 +1,8 @@
 //! Verdicts between the domain and the messages of the stream VERDICTS.
 
 use domain::{
-    CatalogueVersion, Content, ContentDigest, DataSetCode, Key, OrgUnitCode, Report, Revision, SubmissionId, Timestamp,
-    Values,
+    CatalogueVersion, Content, ContentDigest, DataSetCode, Key, Note, OrgUnitCode, Report, Revision, SubmissionId,
+    Timestamp, Values,
     settle::{Accepted, Claim, Judged, Origin, Position, Provenance, Rejected},
 };
 
@@ -36,10 +36,15 @@ pub fn digest_of(report: &crate::pb::report::v1::Report) -> ContentDigest {
 /// Packs a verdict that lets a report count. The batch says where it comes from and by which catalogue it was judged.
 #[must_use]
 pub fn encode_accepted(accepted: &Accepted) -> pb::AcceptedReport {
-    let Accepted { provenance, report, digest, warnings } = accepted;
+    let Accepted { provenance, report, digest, on_time, warnings } = accepted;
     let Provenance { origin, received_at, principal, catalogue: _, position: _ } = provenance;
     let Report { submission_id, key: Key { data_set, period, org_unit }, revision, content } = report;
     let cells = content.values().map_or(&[][..], Values::as_slice);
+    let notes = content.values().map_or(&[][..], Values::notes);
+    let note = |Note { cell, text }: &Note| pb::Note {
+        cell: u32::try_from(*cell).unwrap_or(u32::MAX),
+        text: text.to_string(),
+    };
     let mut present = vec![0_u8; cells.len().div_ceil(8)];
     for place in (0..cells.len()).filter(|place| cells[*place].is_some()) {
         present[place / 8] |= 1 << (place % 8);
@@ -60,6 +65,8 @@ pub fn encode_accepted(accepted: &Accepted) -> pb::AcceptedReport {
         cells: u32::try_from(cells.len()).unwrap_or(u32::MAX),
         warnings: violations(warnings),
         warnings_omitted: warnings.omitted(),
+        on_time: *on_time,
+        notes: notes.iter().map(note).collect(),
     }
 }
 
@@ -123,8 +130,16 @@ fn decode_accepted(
         cells,
         warnings,
         warnings_omitted,
+        on_time,
+        notes,
     } = report;
-    let content = if withdrawn { Content::Withdrawn } else { Content::Values(unpack(&present, &values, cells)?) };
+    let note = |pb::Note { cell, text }| Note { cell: cell as usize, text: text.into() };
+    let notes = notes.into_iter().map(note).collect();
+    let content = if withdrawn {
+        Content::Withdrawn
+    } else {
+        Content::Values(Values::with_notes(unpack(&present, &values, cells)?, notes))
+    };
     let key = Key {
         data_set: DataSetCode::new(&data_set).map_err(|_| MalformedVerdict("data_set"))?,
         period: period.parse().map_err(|_| MalformedVerdict("period"))?,
@@ -140,6 +155,7 @@ fn decode_accepted(
         provenance: provenance(log_index, received_at_micros, principal),
         report,
         digest: read_digest(&digest)?,
+        on_time,
         warnings: read_violations(warnings, warnings_omitted),
     })
 }
@@ -170,7 +186,7 @@ fn decode_rejected(
     })
 }
 
-fn unpack(present: &[u8], values: &[i64], cells: u32) -> Result<Values, MalformedVerdict> {
+fn unpack(present: &[u8], values: &[i64], cells: u32) -> Result<Vec<Option<i64>>, MalformedVerdict> {
     let cells = cells as usize;
     if present.len() != cells.div_ceil(8) {
         return Err(MalformedVerdict("present"));
@@ -181,7 +197,7 @@ fn unpack(present: &[u8], values: &[i64], cells: u32) -> Result<Values, Malforme
         if is_present { given.next().map(Some).ok_or(MalformedVerdict("values")) } else { Ok(None) }
     });
     let unpacked: Vec<_> = unpacked.collect::<Result<_, _>>()?;
-    if given.next().is_some() { Err(MalformedVerdict("values")) } else { Ok(unpacked.into()) }
+    if given.next().is_some() { Err(MalformedVerdict("values")) } else { Ok(unpacked) }
 }
 
 fn read_submission_id(bytes: &[u8]) -> Result<Option<SubmissionId>, MalformedVerdict> {
@@ -232,8 +248,9 @@ mod tests {
                     org_unit: "31498".parse().unwrap(),
                 },
                 revision: Revision::new(2).unwrap(),
-                content: Content::Values(cells.into()),
+                content: Content::Values(Values::with_notes(cells, vec![Note { cell: 3, text: "Mạng chậm".into() }])),
             },
+            on_time: true,
             digest: ContentDigest([9; 16]),
             warnings: domain::Violations::default(),
         };

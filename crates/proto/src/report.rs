@@ -30,6 +30,7 @@ fn draft_value(value: &pb::Value) -> DraftValue<'_> {
         Some(pb::value::Value::Decimal(text)) => Given::Decimal(text),
         Some(pb::value::Value::Flag(flag)) => Given::Flag(*flag),
         Some(pb::value::Value::Text(text)) => Given::Text(text),
+        Some(pb::value::Value::Date(text)) => Given::Date(text),
     };
     DraftValue { element: data_element, option, given }
 }

@@ -3,7 +3,7 @@
 use domain::{
     Calendar, Catalogue, CatalogueVersion, LevelIx, OrgTree, Period, PeriodType, UnitVersion,
     catalogue::{
-        CategoryOption, Cell, DataElement, DataSet, DataSetParts, Level, LevelSet, Measure, SpaceAggregation,
+        CategoryOption, Cell, DataElement, DataSet, DataSetParts, Level, LevelSet, Measure, Schedule, SpaceAggregation,
         TimeAggregation, ValueType,
     },
 };
@@ -29,25 +29,29 @@ pub(crate) fn asked(org_unit: &str) -> Asked<'_> {
 
 pub(crate) fn catalogue() -> Catalogue {
     let levels = [("national", None), ("province", None), ("district", Some(COMMUNE)), ("commune", None)];
-    let tree = OrgTree::new(&[
-        unit("VN", "", NATIONAL, None, None),
-        unit("01", "VN", PROVINCE, None, None),
-        unit("011", "01", DISTRICT, None, REFORM),
-        unit("012", "01", DISTRICT, None, REFORM),
-        unit("00001", "011", COMMUNE, None, REFORM),
-        unit("00002", "011", COMMUNE, None, REFORM),
-        unit("00001", "01", COMMUNE, REFORM, None),
-        unit("02", "VN", PROVINCE, None, None),
-        unit("021", "02", DISTRICT, None, REFORM),
-        unit("00003", "021", COMMUNE, None, REFORM),
-        unit("00004", "021", COMMUNE, None, REFORM),
-        unit("00003", "02", COMMUNE, REFORM, None),
-    ]);
+    let tree = OrgTree::new(
+        &[
+            unit("VN", "", NATIONAL, None, None),
+            unit("01", "VN", PROVINCE, None, None),
+            unit("011", "01", DISTRICT, None, REFORM),
+            unit("012", "01", DISTRICT, None, REFORM),
+            unit("00001", "011", COMMUNE, None, REFORM),
+            unit("00002", "011", COMMUNE, None, REFORM),
+            unit("00001", "01", COMMUNE, REFORM, None),
+            unit("02", "VN", PROVINCE, None, None),
+            unit("021", "02", DISTRICT, None, REFORM),
+            unit("00003", "021", COMMUNE, None, REFORM),
+            unit("00004", "021", COMMUNE, None, REFORM),
+            unit("00003", "02", COMMUNE, REFORM, None),
+        ],
+        REFORM.into_iter().collect(),
+    );
     Catalogue::new(
         CatalogueVersion::new("tiny-1"),
         levels.map(|(code, stands_in_for)| level(code, stands_in_for)).to_vec(),
         tree.unwrap(),
         vec![data_set("identity", [COMMUNE]), data_set("organisation", [PROVINCE, COMMUNE])],
+        time::macros::offset!(+7),
     )
 }
 
@@ -83,8 +87,22 @@ fn data_set<const N: usize>(code: &str, levels: [LevelIx; N]) -> DataSet {
     ];
     let (code, period_type, calendar) = (code.parse().unwrap(), PeriodType::Month, Calendar::Gregorian);
     let (name_vi, name_en) = (String::new(), String::new());
-    DataSet::new(DataSetParts { code, name_vi, name_en, period_type, calendar, levels, cells, rules: Vec::new() })
-        .unwrap()
+    DataSet::new(DataSetParts {
+        code,
+        name_vi,
+        name_en,
+        period_type,
+        calendar,
+        levels,
+        schedule: Schedule::default(),
+        cells,
+        groups: Vec::new(),
+        rules: Vec::new(),
+        outliers: Vec::new(),
+        indicators: Vec::new(),
+        targets: Vec::new(),
+    })
+    .unwrap()
 }
 
 fn element(code: &str, value_type: ValueType, space_aggregation: SpaceAggregation) -> DataElement {

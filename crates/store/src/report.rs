@@ -55,12 +55,12 @@ fn read(row: &PgRow) -> Result<Accepted, StoreError> {
     };
     let digest = row.try_get::<&[u8], _>("digest")?.try_into().map(ContentDigest).map_err(|_| malformed("digest"))?;
     // Warnings stay in the ledger, with the submission they were given to.
-    Ok(Accepted { provenance, report, digest, warnings: Violations::default() })
+    Ok(Accepted { provenance, report, digest, on_time: true, warnings: Violations::default() })
 }
 
 /// Writes the fourteen columns that `report` and `report_history` share.
 fn write(row: &mut CopyRow<'_>, accepted: &Accepted) {
-    let Accepted { provenance, report, digest, warnings: _ } = accepted;
+    let Accepted { provenance, report, digest, on_time: _, warnings: _ } = accepted;
     let Provenance { origin, received_at, principal, catalogue, position } = provenance;
     let Report { submission_id, key: Key { data_set, period, org_unit }, revision, content } = report;
     row.text(data_set.as_str());

@@ -92,7 +92,7 @@ fn judge_report(catalogue: &Catalogue, report: Option<&Report>, provenance: Prov
         // The collector has set the revision; whoever got past it without one is refused for it.
         Some(report) => match judge::judge(catalogue, &proto::report::draft(report, -1)) {
             Verdict::Accepted { report, digest, warnings } => {
-                return settle::Judged::Accepted(Accepted { provenance, report, digest, warnings });
+                return settle::Judged::Accepted(Accepted { provenance, report, digest, on_time: true, warnings });
             }
             Verdict::Rejected(violations) => violations,
         },

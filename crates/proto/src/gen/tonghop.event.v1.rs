@@ -71,6 +71,21 @@ pub struct AcceptedReport {
     pub warnings: ::prost::alloc::vec::Vec<super::super::report::v1::Violation>,
     #[prost(uint32, tag = "15")]
     pub warnings_omitted: u32,
+    /// Whether it has values and came in before the deadline of its data set, period and level.
+    #[prost(bool, tag = "16")]
+    pub on_time: bool,
+    /// The words of the cells that take words.
+    #[prost(message, repeated, tag = "17")]
+    pub notes: ::prost::alloc::vec::Vec<Note>,
+}
+/// The words given for one cell.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Note {
+    /// The cell's place in the data set, from 0.
+    #[prost(uint32, tag = "1")]
+    pub cell: u32,
+    #[prost(string, tag = "2")]
+    pub text: ::prost::alloc::string::String,
 }
 /// A report that is unfit to count.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -36,7 +36,7 @@ pub struct Value {
     /// The option's code, where the data element is disaggregated: "s03". Else empty.
     #[prost(string, tag = "2")]
     pub option: ::prost::alloc::string::String,
-    #[prost(oneof = "value::Value", tags = "3, 4, 5, 6")]
+    #[prost(oneof = "value::Value", tags = "3, 4, 5, 6, 7")]
     pub value: ::core::option::Option<value::Value>,
 }
 /// Nested message and enum types in `Value`.
@@ -52,9 +52,12 @@ pub mod value {
         /// Yes or no.
         #[prost(bool, tag = "5")]
         Flag(bool),
-        /// Words.
+        /// Words: up to 4,000 characters, and nothing that tells who a citizen is.
         #[prost(string, tag = "6")]
         Text(::prost::alloc::string::String),
+        /// A day, as 2022-06-01.
+        #[prost(string, tag = "7")]
+        Date(::prost::alloc::string::String),
     }
 }
 /// Something wrong with a report.
