@@ -361,7 +361,7 @@ mod tests {
                 message: Message { vi: "Cơm: {left}".to_owned(), en: "Rice".to_owned() },
             }
         );
-        assert_eq!((soup.id.as_str(), &sides(&soup).left.terms[..]), ("r[soup]", &[term(2, 2)][..]));
+        assert_eq!((soup.id.as_str(), &sides(soup).left.terms[..]), ("r[soup]", &[term(2, 2)][..]));
         assert_eq!(soup.message, Message { vi: "Canh: {left}".to_owned(), en: "Soup".to_owned() });
     }
 

@@ -127,6 +127,18 @@ pub enum TimeAggregation {
     None,
 }
 
+impl TimeAggregation {
+    /// The name used in catalogue files.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sum => "sum",
+            Self::Last => "last",
+            Self::None => "none",
+        }
+    }
+}
+
 /// One counted thing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataElement {

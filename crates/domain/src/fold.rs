@@ -17,6 +17,10 @@ use crate::{
 pub struct Tally {
     /// How many units' reports are in it.
     pub reported: i64,
+    /// How many of them were on time.
+    pub on_time: i64,
+    /// How many of them have warnings.
+    pub warned: i64,
     /// The sum of each cell, in the order of the data set's cells; a flag counts one for yes.
     pub sums: Vec<i64>,
     /// How many reports gave each cell a value: a sum of none is absent, not zero.
@@ -32,13 +36,17 @@ impl Tally {
     /// The tally of no reports, for that many cells.
     #[must_use]
     pub fn zero(cells: usize) -> Self {
-        Self { reported: 0, sums: vec![0; cells], contributing: vec![0; cells] }
+        Self { reported: 0, on_time: 0, warned: 0, sums: vec![0; cells], contributing: vec![0; cells] }
     }
 
     /// Whether nothing is in it.
     #[must_use]
     pub fn is_zero(&self) -> bool {
-        self.reported == 0 && self.sums.iter().chain(&self.contributing).all(|number| *number == 0)
+        [self.reported, self.on_time, self.warned]
+            .iter()
+            .chain(&self.sums)
+            .chain(&self.contributing)
+            .all(|number| *number == 0)
     }
 
     /// Adds another tally, cell by cell.
@@ -48,6 +56,8 @@ impl Tally {
     pub fn add(&mut self, other: &Self) -> Result<(), Overflow> {
         let plus = |a: &mut i64, b: i64| a.checked_add(b).map(|sum| *a = sum).ok_or(Overflow);
         plus(&mut self.reported, other.reported)?;
+        plus(&mut self.on_time, other.on_time)?;
+        plus(&mut self.warned, other.warned)?;
         // A form may have got cells at its end since one of the two was written down.
         let cells = self.sums.len().max(other.sums.len());
         self.sums.resize(cells, 0);

@@ -272,7 +272,7 @@ proptest! {
         };
         prop_assert_eq!(sum(&[&a, &b]), sum(&[&b, &a]));
         prop_assert_eq!(sum(&[&sum(&[&a, &b]), &c]), sum(&[&a, &sum(&[&b, &c])]));
-        let negated = Tally { reported: -a.reported, sums: a.sums.iter().map(|n| -n).collect(), contributing: a.contributing.iter().map(|n| -n).collect() };
+        let negated = Tally { reported: -a.reported, on_time: -a.on_time, warned: -a.warned, sums: a.sums.iter().map(|n| -n).collect(), contributing: a.contributing.iter().map(|n| -n).collect() };
         prop_assert!(sum(&[&a, &negated]).is_zero());
         prop_assert_eq!(sum(&[&a]), a);
     }
@@ -282,6 +282,8 @@ fn tally() -> impl Strategy<Value = Tally> {
     let numbers = || proptest::collection::vec(-1_000_000_000..1_000_000_000_i64, CELLS);
     (-100..100_i64, numbers(), numbers()).prop_map(|(reported, sums, contributing)| Tally {
         reported,
+        on_time: reported / 2,
+        warned: reported / 3,
         sums,
         contributing,
     })
@@ -290,7 +292,7 @@ fn tally() -> impl Strategy<Value = Tally> {
 #[test]
 fn a_total_that_would_overflow_is_an_error_and_not_a_wrapped_number() {
     let mut total = Tally::zero(1);
-    let most = Tally { reported: 1, sums: vec![i64::MAX], contributing: vec![1] };
+    let most = Tally { reported: 1, sums: vec![i64::MAX], contributing: vec![1], ..Tally::zero(0) };
     total.add(&most).unwrap();
     assert!(total.add(&most).is_err());
 }
@@ -336,7 +338,7 @@ mod fates {
 /// A form got a cell at its end after totals were stored: what is reported for it counts, and nothing is lost.
 #[test]
 fn a_stored_total_grows_with_its_form() {
-    let mut stored = Tally { reported: 1, sums: vec![5], contributing: vec![1] };
-    stored.add(&Tally { reported: 1, sums: vec![2, 7], contributing: vec![1, 1] }).unwrap();
-    assert_eq!(stored, Tally { reported: 2, sums: vec![7, 7], contributing: vec![2, 1] });
+    let mut stored = Tally { reported: 1, sums: vec![5], contributing: vec![1], ..Tally::zero(0) };
+    stored.add(&Tally { reported: 1, sums: vec![2, 7], contributing: vec![1, 1], ..Tally::zero(0) }).unwrap();
+    assert_eq!(stored, Tally { reported: 2, sums: vec![7, 7], contributing: vec![2, 1], ..Tally::zero(0) });
 }

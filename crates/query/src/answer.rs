@@ -144,6 +144,8 @@ mod tests {
     fn stored_totals_are_listed_from_the_root_down_also_where_nobody_is_expected() {
         let stored = |reported, sums: [i64; 3], contributing: [i64; 3]| Tally {
             reported,
+            on_time: 0,
+            warned: 0,
             sums: sums.to_vec(),
             contributing: contributing.to_vec(),
         };
@@ -197,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_cell_that_came_later_is_absent_from_older_totals() {
-        let older = Tally { reported: 1, sums: vec![4], contributing: vec![1] };
+        let older = Tally { sums: vec![4], contributing: vec![1], reported: 1, ..Tally::zero(0) };
         let stored = UnitTotals { levels: vec![("commune".parse().unwrap(), older)], ..UnitTotals::default() };
         assert_eq!(lines(&answer("021", stored)), [("commune", 1, 2, vec![(Some(4), 1), ABSENT, ABSENT])]);
     }

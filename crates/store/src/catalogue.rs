@@ -57,7 +57,8 @@ async fn refuse_moved_cells(connection: &mut PgConnection, version: &str) -> Res
                SELECT FROM cell AS new
                WHERE new.catalogue_version = $1 AND new.data_set = old.data_set AND new.place = old.place
                  AND new.data_element = old.data_element AND new.option IS NOT DISTINCT FROM old.option
-                 AND new.decimals = old.decimals AND new.additive = old.additive)
+                 AND new.decimals = old.decimals AND new.additive = old.additive
+                 AND new.time_aggregation = old.time_aggregation)
          ORDER BY 1, 2 LIMIT 1",
     )
     .bind(version)
@@ -113,10 +114,10 @@ async fn insert_data_sets(connection: &mut PgConnection, catalogue: &Catalogue) 
             };
         }
         sqlx::query(
-            "INSERT INTO cell (catalogue_version, data_set, place, data_element, option, decimals, additive)
-             SELECT $1, $2, place, data_element, option, decimals, additive
-             FROM unnest($3::text[], $4::text[], $5::smallint[], $6::boolean[]) WITH ORDINALITY
-                 AS row (data_element, option, decimals, additive, place)",
+            "INSERT INTO cell (catalogue_version, data_set, place, data_element, option, decimals, additive, time_aggregation)
+             SELECT $1, $2, place, data_element, option, decimals, additive, time_aggregation
+             FROM unnest($3::text[], $4::text[], $5::smallint[], $6::boolean[], $7::text[]) WITH ORDINALITY
+                 AS row (data_element, option, decimals, additive, time_aggregation, place)",
         )
         .bind(catalogue.version().as_str())
         .bind(data_set.code().as_str())
@@ -124,6 +125,7 @@ async fn insert_data_sets(connection: &mut PgConnection, catalogue: &Catalogue) 
         .bind(column!(cell => cell.option.as_ref().map(|option| option.code.as_str())))
         .bind(column!(cell => i16::from(cell.element.value_type.decimals())))
         .bind(column!(cell => cell.element.space_aggregation.is_additive()))
+        .bind(column!(cell => cell.element.time_aggregation.as_str()))
         .execute(&mut *connection)
         .await?;
     }

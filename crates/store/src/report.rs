@@ -1,10 +1,12 @@
 //! The tables `report` and `report_history`.
 
+use std::collections::BTreeMap;
+
 use domain::{
-    CatalogueVersion, Content, ContentDigest, Key, Report, Revision, SubmissionId, Timestamp, Violations,
+    CatalogueVersion, Content, ContentDigest, Key, Note, Report, Revision, SubmissionId, Timestamp, Values, Violations,
     settle::{Accepted, Origin, Position, Provenance, Superseded},
 };
-use sqlx::{PgConnection, Row as _, postgres::PgRow};
+use sqlx::{PgConnection, Row as _, postgres::PgRow, types::Json};
 use time::OffsetDateTime;
 
 use crate::{
@@ -33,6 +35,7 @@ pub(crate) async fn standing(connection: &mut PgConnection, keys: &[Key]) -> Res
 fn read(row: &PgRow) -> Result<Accepted, StoreError> {
     let malformed = StoreError::Malformed;
     let cells: Vec<Option<i64>> = row.try_get("cells")?;
+    let notes = read_notes(row)?;
     let report = Report {
         submission_id: SubmissionId(row.try_get("submission_id")?),
         key: Key {
@@ -41,7 +44,11 @@ fn read(row: &PgRow) -> Result<Accepted, StoreError> {
             org_unit: row.try_get::<&str, _>("org_unit")?.parse().map_err(|_| malformed("org unit code"))?,
         },
         revision: Revision::new(row.try_get("revision")?).map_err(|_| malformed("revision"))?,
-        content: if row.try_get("withdrawn")? { Content::Withdrawn } else { Content::Values(cells.into()) },
+        content: if row.try_get("withdrawn")? {
+            Content::Withdrawn
+        } else {
+            Content::Values(Values::with_notes(cells, notes))
+        },
     };
     let provenance = Provenance {
         origin: Origin {
@@ -55,12 +62,12 @@ fn read(row: &PgRow) -> Result<Accepted, StoreError> {
     };
     let digest = row.try_get::<&[u8], _>("digest")?.try_into().map(ContentDigest).map_err(|_| malformed("digest"))?;
     // Warnings stay in the ledger, with the submission they were given to.
-    Ok(Accepted { provenance, report, digest, on_time: true, warnings: Violations::default() })
+    Ok(Accepted { provenance, report, digest, on_time: row.try_get("on_time")?, warnings: Violations::default() })
 }
 
-/// Writes the fourteen columns that `report` and `report_history` share.
+/// Writes the seventeen columns that `report` and `report_history` share.
 fn write(row: &mut CopyRow<'_>, accepted: &Accepted) {
-    let Accepted { provenance, report, digest, on_time: _, warnings: _ } = accepted;
+    let Accepted { provenance, report, digest, on_time, warnings } = accepted;
     let Provenance { origin, received_at, principal, catalogue, position } = provenance;
     let Report { submission_id, key: Key { data_set, period, org_unit }, revision, content } = report;
     row.text(data_set.as_str());
@@ -77,11 +84,37 @@ fn write(row: &mut CopyRow<'_>, accepted: &Accepted) {
     row.int8(signed(origin.sequence));
     row.int4(i32::try_from(origin.index).unwrap_or(i32::MAX));
     row.int8(signed(position.0));
+    row.bool(*on_time);
+    row.int4(warned(warnings));
+    match notes(content) {
+        None => row.null(),
+        Some(json) => row.jsonb(&json),
+    }
+}
+
+/// How many warnings there are, listed or not.
+fn warned(warnings: &Violations) -> i32 {
+    let listed = u32::try_from(warnings.list().len()).unwrap_or(u32::MAX);
+    i32::try_from(listed.saturating_add(warnings.omitted())).unwrap_or(i32::MAX)
+}
+
+/// The words of a report as JSON, by the place of their cell.
+fn notes(content: &Content) -> Option<String> {
+    let notes = content.values()?.notes();
+    let by_place: BTreeMap<usize, &str> = notes.iter().map(|note| (note.cell, &*note.text)).collect();
+    (!by_place.is_empty()).then(|| serde_json::json!(by_place).to_string())
+}
+
+fn read_notes(row: &PgRow) -> Result<Vec<Note>, StoreError> {
+    let Some(Json(notes)) = row.try_get::<Option<Json<BTreeMap<usize, Box<str>>>>, _>("notes")? else {
+        return Ok(Vec::new());
+    };
+    Ok(notes.into_iter().map(|(cell, text)| Note { cell, text }).collect())
 }
 
 /// Adds reports for keys that have none.
 pub(crate) async fn insert(connection: &mut PgConnection, reports: &[Accepted]) -> Result<(), StoreError> {
-    let mut rows = CopyRows::new(15);
+    let mut rows = CopyRows::new(18);
     for accepted in reports {
         let mut row = rows.row();
         write(&mut row, accepted);
@@ -89,7 +122,7 @@ pub(crate) async fn insert(connection: &mut PgConnection, reports: &[Accepted]) 
     }
     let statement =
         "COPY report (data_set, period, org_unit, revision, submission_id, digest, withdrawn, cells, catalogue_version,
-        principal, received_at, log_sequence, log_index, position, version) FROM STDIN (FORMAT binary)";
+        principal, received_at, log_sequence, log_index, position, on_time, warnings, notes, version) FROM STDIN (FORMAT binary)";
     rows.send(connection, statement).await
 }
 
@@ -104,11 +137,11 @@ pub(crate) async fn replace(connection: &mut PgConnection, reports: &[Accepted])
         "UPDATE report SET revision = new.revision, submission_id = new.submission_id, digest = new.digest, withdrawn = new.withdrawn,
              cells = new.cells::bigint[], catalogue_version = new.catalogue_version, principal = new.principal,
              received_at = new.received_at, log_sequence = new.log_sequence, log_index = new.log_index, position = new.position,
-             version = report.version + 1
+             on_time = new.on_time, warnings = new.warnings, notes = new.notes::jsonb, version = report.version + 1
          FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::uuid[], $6::bytea[], $7::boolean[], $8::text[], $9::text[],
-                 $10::text[], $11::timestamptz[], $12::bigint[], $13::int[], $14::bigint[])
+                 $10::text[], $11::timestamptz[], $12::bigint[], $13::int[], $14::bigint[], $15::boolean[], $16::int[], $17::text[])
              AS new (data_set, period, org_unit, revision, submission_id, digest, withdrawn, cells, catalogue_version,
-                 principal, received_at, log_sequence, log_index, position)
+                 principal, received_at, log_sequence, log_index, position, on_time, warnings, notes)
          WHERE report.data_set = new.data_set AND report.period = new.period AND report.org_unit = new.org_unit",
     )
     .bind(column!(a => a.report.key.data_set.as_str()))
@@ -125,6 +158,9 @@ pub(crate) async fn replace(connection: &mut PgConnection, reports: &[Accepted])
     .bind(column!(a => signed(a.provenance.origin.sequence)))
     .bind(column!(a => i32::try_from(a.provenance.origin.index).unwrap_or(i32::MAX)))
     .bind(column!(a => signed(a.provenance.position.0)))
+    .bind(column!(a => a.on_time))
+    .bind(column!(a => warned(&a.warnings)))
+    .bind(column!(a => notes(&a.report.content)))
     .execute(connection)
     .await?;
     Ok(())
@@ -132,7 +168,7 @@ pub(crate) async fn replace(connection: &mut PgConnection, reports: &[Accepted])
 
 /// Keeps revisions that count no longer.
 pub(crate) async fn keep(connection: &mut PgConnection, superseded: &[Superseded]) -> Result<(), StoreError> {
-    let mut rows = CopyRows::new(16);
+    let mut rows = CopyRows::new(19);
     for Superseded { accepted, since } in superseded {
         let mut row = rows.row();
         write(&mut row, accepted);
@@ -140,6 +176,6 @@ pub(crate) async fn keep(connection: &mut PgConnection, superseded: &[Superseded
         row.int8(signed(since.0));
     }
     let statement = "COPY report_history (data_set, period, org_unit, revision, submission_id, digest, withdrawn, cells,
-        catalogue_version, principal, received_at, log_sequence, log_index, position, version, since) FROM STDIN (FORMAT binary)";
+        catalogue_version, principal, received_at, log_sequence, log_index, position, on_time, warnings, notes, version, since) FROM STDIN (FORMAT binary)";
     rows.send(connection, statement).await
 }

@@ -72,6 +72,8 @@ fn read_level(text: &str) -> Result<LevelCode, StoreError> {
 fn read_tally(row: &PgRow) -> Result<Tally, StoreError> {
     Ok(Tally {
         reported: row.try_get("reported")?,
+        on_time: row.try_get("on_time")?,
+        warned: row.try_get("warned")?,
         sums: row.try_get("sums")?,
         contributing: row.try_get("contributing")?,
     })
@@ -85,7 +87,7 @@ pub(crate) async fn write(
 ) -> Result<(), StoreError> {
     let (new, changed): (Vec<&TotalWrite>, Vec<&TotalWrite>) = writes.iter().partition(|write| write.is_new);
     if !new.is_empty() {
-        let mut rows = CopyRows::new(10);
+        let mut rows = CopyRows::new(12);
         for TotalWrite { total, is_new: _ } in new {
             let StoredTotal { data_set, period, org_unit, level, tally, version } = total;
             let mut row = rows.row();
@@ -94,13 +96,15 @@ pub(crate) async fn write(
             row.text(org_unit.as_str());
             row.text(level.as_str());
             row.int8(tally.reported);
+            row.int8(tally.on_time);
+            row.int8(tally.warned);
             row.int8_array(tally.sums.iter().copied().map(Some));
             row.int8_array(tally.contributing.iter().copied().map(Some));
             row.int8(*version);
             row.int8(signed(position.0));
             row.timestamptz(changed_at);
         }
-        let statement = "COPY total (data_set, period, org_unit, level, reported, sums, contributing, version, position, changed_at)
+        let statement = "COPY total (data_set, period, org_unit, level, reported, on_time, warned, sums, contributing, version, position, changed_at)
             FROM STDIN (FORMAT binary)";
         rows.send(&mut *connection, statement).await?;
     }
@@ -112,9 +116,9 @@ pub(crate) async fn write(
         }
         sqlx::query(
             "UPDATE total SET reported = new.reported, sums = new.sums::bigint[], contributing = new.contributing::bigint[],
-                 version = new.version, position = $9, changed_at = $10
-             FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::bigint[])
-                 AS new (data_set, period, org_unit, level, reported, sums, contributing, version)
+                 version = new.version, on_time = new.on_time, warned = new.warned, position = $9, changed_at = $10
+             FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::bigint[], $11::bigint[], $12::bigint[])
+                 AS new (data_set, period, org_unit, level, reported, sums, contributing, version, on_time, warned)
              WHERE total.data_set = new.data_set AND total.period = new.period AND total.org_unit = new.org_unit AND total.level = new.level",
         )
         .bind(column!(total => total.data_set.as_str()))
@@ -127,6 +131,8 @@ pub(crate) async fn write(
         .bind(column!(total => total.version))
         .bind(signed(position.0))
         .bind(OffsetDateTime::from(changed_at))
+        .bind(column!(total => total.tally.on_time))
+        .bind(column!(total => total.tally.warned))
         .execute(connection)
         .await?;
     }
@@ -164,7 +170,7 @@ impl Store {
         org_units: &[&str],
     ) -> Result<(Vec<UnitTotals>, Position), StoreError> {
         let rows = sqlx::query(
-            "SELECT wanted.place, progress.position AS up_to, total.level, total.reported, total.sums, total.contributing,
+            "SELECT wanted.place, progress.position AS up_to, total.level, total.reported, total.on_time, total.warned, total.sums, total.contributing,
                  total.version, total.changed_at, report.withdrawn, report.cells, report.version AS own_version, report.received_at
              FROM partition_progress AS progress
              CROSS JOIN unnest($4::text[]) WITH ORDINALITY AS wanted (org_unit, place)
