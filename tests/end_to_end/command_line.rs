@@ -98,8 +98,8 @@ async fn from_bare_servers_to_a_verified_total() {
     assert!(told["error"]["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{told}");
 
     let verified = tonghop(0, &["verify", "--database", &database, "--json"]).await.object();
-    // The nation, the province and its one district.
-    assert_eq!(picked(&verified, &["totals_checked", "reports", "mismatches"]), [3, 2, 0]);
+    // The nation, the province and its one district, each for the month, the quarter, the half-year, the year and `latest`.
+    assert_eq!(picked(&verified, &["totals_checked", "reports", "mismatches"]), [15, 2, 0]);
     world.verified().await;
     services.assert_quiet();
 }

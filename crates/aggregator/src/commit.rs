@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use domain::{
-    Timestamp,
-    settle::{Judged, Position},
+    Key, Timestamp,
+    settle::{self, Judged, Position},
 };
 use messaging::{Outgoing, Partition, totals};
+use rustc_hash::FxHashSet;
 use store::{BeginError, StoreError, Write};
 
 use crate::{
@@ -14,6 +15,7 @@ use crate::{
     consume::Batch,
     event::{self, EventError},
     fold::{self, FoldError},
+    versions::VersionError,
 };
 
 /// Why a batch was not committed.
@@ -25,6 +27,9 @@ pub(crate) enum CommitError {
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A catalogue that reports were judged by is not to be had.
+    #[error(transparent)]
+    Version(#[from] VersionError),
     /// The batch does not fit the catalogue or what is stored.
     #[error(transparent)]
     Fold(#[from] FoldError),
@@ -54,21 +59,29 @@ pub(crate) async fn commit(shared: &Shared, partition: Partition, batch: &Batch)
 }
 
 async fn commit_now(shared: &Shared, partition: Partition, batch: &Batch) -> Result<Vec<Outgoing>, CommitError> {
-    let catalogue = &*shared.catalogue;
     let mut transaction = shared.store.begin(partition.number(), batch.after).await?;
 
-    let keys: Vec<_> = batch.judged.iter().filter_map(key).collect();
+    let needed = settle::needed(batch.judged.iter().filter_map(key));
     let ids: Vec<_> = batch.judged.iter().filter_map(Judged::submission_id).collect();
     let origins: Vec<_> = batch.judged.iter().map(|judged| judged.provenance().origin).collect();
-    let standing = transaction.standing(&keys).await?;
+    let mut standing = transaction.series(&needed).await?;
+    let versions = batch.judged.iter().map(Judged::provenance).chain(standing.iter().map(|stored| &stored.provenance));
+    let versions: FxHashSet<_> = versions.map(|provenance| &provenance.catalogue).collect();
+    let mut catalogues = shared.versions.with(&shared.store, versions.into_iter()).await?;
+    let further = settle::needed_further(&catalogues, &needed, &standing).map_err(FoldError::from)?;
+    if !further.is_empty() {
+        standing.extend(transaction.series(&further).await?);
+        let versions: FxHashSet<_> = standing.iter().map(|stored| &stored.provenance.catalogue).collect();
+        catalogues = shared.versions.with(&shared.store, versions.into_iter()).await?;
+    }
     let (known, settled) = transaction.known(&ids, &origins).await?;
-    let changes = fold::settle(catalogue, standing, known, settled, &batch.judged)?;
+    let changes = fold::settle(&catalogues, standing, known, settled, &batch.judged)?;
 
     let units = fold::units(&changes);
     let stored = transaction.totals(&units).await?;
-    let moved = fold::add(catalogue, &changes, stored)?;
+    let moved = fold::add(&changes, stored)?;
     let now = Timestamp::from(shared.clock.now());
-    let events = event::events(catalogue, &moved, batch.up_to, now)?;
+    let events = event::events(&moved, batch.up_to, now)?;
     let packed = (!events.is_empty()).then(|| totals::pack(&events));
     let writes: Vec<_> = moved.iter().flat_map(|unit| unit.writes.iter().cloned()).collect();
 
@@ -85,9 +98,9 @@ async fn commit_now(shared: &Shared, partition: Partition, batch: &Batch) -> Res
     Ok(events)
 }
 
-fn key(judged: &Judged) -> Option<domain::Key> {
+fn key(judged: &Judged) -> Option<&Key> {
     match judged {
-        Judged::Accepted(accepted) => Some(accepted.report.key.clone()),
+        Judged::Accepted(accepted) => Some(&accepted.report.key),
         Judged::Rejected(_) => None,
     }
 }

@@ -1,6 +1,6 @@
 //! Events about totals that moved.
 
-use domain::{Catalogue, LevelCode, Timestamp, fold::Tally, settle::Position};
+use domain::{LevelCode, Timestamp, fold::Tally, settle::Position};
 use messaging::{
     Outgoing, subjects,
     totals::{CellTotal, LevelTotals, TotalsData, TotalsEvent},
@@ -19,18 +19,13 @@ pub(crate) enum EventError {
 }
 
 /// The events of a batch, one for each unit whose totals moved, at the position the batch reaches.
-pub(crate) fn events(
-    catalogue: &Catalogue,
-    moved: &[MovedUnit<'_>],
-    position: Position,
-    now: Timestamp,
-) -> Result<Vec<Outgoing>, EventError> {
+pub(crate) fn events(moved: &[MovedUnit<'_>], position: Position, now: Timestamp) -> Result<Vec<Outgoing>, EventError> {
     let time = OffsetDateTime::from(now).format(&Rfc3339)?;
-    moved.iter().map(|moved| Ok(event(catalogue, moved, position, &time).message()?)).collect()
+    moved.iter().map(|moved| Ok(event(moved, position, &time).message()?)).collect()
 }
 
-fn event(catalogue: &Catalogue, moved: &MovedUnit<'_>, position: Position, time: &str) -> TotalsEvent {
-    let MovedUnit { data_set, period, vintage, unit, version, writes, unmoved } = moved;
+fn event(moved: &MovedUnit<'_>, position: Position, time: &str) -> TotalsEvent {
+    let MovedUnit { catalogue, data_set, period, vintage, unit, version, writes, unmoved } = moved;
     let expected = catalogue.expected(data_set, vintage, *unit);
     let totals = || writes.iter().map(|write| &write.total).chain(unmoved);
     let tally_of = |level: &LevelCode| totals().find(|total| total.level == *level).map(|total| &total.tally);
@@ -41,6 +36,8 @@ fn event(catalogue: &Catalogue, moved: &MovedUnit<'_>, position: Position, time:
         (expected.is_some() || tally.is_some()).then(|| LevelTotals {
             level: level.code.to_string(),
             reported: tally.map_or(0, |tally| tally.reported),
+            on_time: tally.map_or(0, |tally| tally.on_time),
+            warned: tally.map_or(0, |tally| tally.warned),
             expected: expected.unwrap_or(0),
             cells: tally.map(|tally| cells(moved, tally)).unwrap_or_default(),
         })

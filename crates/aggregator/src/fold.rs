@@ -1,7 +1,7 @@
 //! From verdicts to totals: pure, without waiting.
 
 use domain::{
-    Catalogue, DataSetCode, LevelCode, OrgUnitCode, Period, UnitIx, Vintage,
+    Catalogue, Catalogues, DataSetCode, LevelCode, OrgUnitCode, Period, UnitIx, Vintage,
     catalogue::DataSet,
     fold::{Overflow, Tally},
     settle::{Accepted, Book, Changes, Judged, Known, Origin, SettleError},
@@ -20,13 +20,13 @@ pub(crate) enum FoldError {
 
 /// Settles every verdict of a batch.
 pub(crate) fn settle<'c>(
-    catalogue: &'c Catalogue,
+    catalogues: &'c Catalogues,
     standing: Vec<Accepted>,
     known: Vec<Known>,
     settled: Vec<Origin>,
     judged: &[Judged],
 ) -> Result<Changes<'c>, FoldError> {
-    let mut book = Book::open(catalogue, standing, known, settled);
+    let mut book = Book::open(catalogues, standing, known, settled);
     for judged in judged {
         book.settle(judged.clone())?;
     }
@@ -52,6 +52,7 @@ pub(crate) fn units(changes: &Changes<'_>) -> Vec<(DataSetCode, Period, OrgUnitC
 /// A unit whose totals moved, with all its totals as they stand now.
 #[derive(Debug)]
 pub(crate) struct MovedUnit<'c> {
+    pub(crate) catalogue: &'c Catalogue,
     pub(crate) data_set: &'c DataSet,
     pub(crate) period: Period,
     pub(crate) vintage: &'c Vintage,
@@ -65,11 +66,7 @@ pub(crate) struct MovedUnit<'c> {
 }
 
 /// Adds the differences to the stored totals.
-pub(crate) fn add<'c>(
-    catalogue: &Catalogue,
-    changes: &Changes<'c>,
-    stored: Vec<StoredTotal>,
-) -> Result<Vec<MovedUnit<'c>>, FoldError> {
+pub(crate) fn add<'c>(changes: &Changes<'c>, stored: Vec<StoredTotal>) -> Result<Vec<MovedUnit<'c>>, FoldError> {
     let mut by_unit: FxHashMap<(DataSetCode, Period, OrgUnitCode), Vec<StoredTotal>> = FxHashMap::default();
     for total in stored {
         by_unit.entry((total.data_set.clone(), total.period, total.org_unit.clone())).or_default().push(total);
@@ -78,7 +75,7 @@ pub(crate) fn add<'c>(
     for sheet in &changes.sheets {
         let mut deltas: FxHashMap<UnitIx, Vec<(&LevelCode, &Tally)>> = FxHashMap::default();
         for ((unit, level), delta) in sheet.deltas.iter().filter(|(_, delta)| !delta.is_zero()) {
-            deltas.entry(*unit).or_default().push((&catalogue.level(*level).code, delta));
+            deltas.entry(*unit).or_default().push((&sheet.catalogue.level(*level).code, delta));
         }
         for (unit, deltas) in deltas {
             let org_unit = &sheet.vintage.unit(unit).code;
@@ -103,6 +100,7 @@ pub(crate) fn add<'c>(
                 writes.push(TotalWrite { total, is_new });
             }
             moved.push(MovedUnit {
+                catalogue: sheet.catalogue,
                 data_set: sheet.data_set,
                 period: sheet.period,
                 vintage: sheet.vintage,

@@ -6,6 +6,7 @@ mod consume;
 mod event;
 mod fold;
 mod publish;
+mod versions;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -14,6 +15,8 @@ use messaging::{ConnectError, Connection, Partition, Partitions, ProvisionError}
 use runtime::{Clock, DrainOverrun, Process, Shutdown};
 use store::{Leases, Store, StoreError};
 use tokio::{sync::Semaphore, task::JoinSet};
+
+use crate::versions::Versions;
 
 pub use config::{Config, Limits};
 
@@ -43,7 +46,7 @@ pub struct Aggregator {
 struct Shared {
     connection: Connection,
     store: Store,
-    catalogue: Arc<Catalogue>,
+    versions: Versions,
     clock: Arc<dyn Clock>,
     limits: Limits,
     /// As many batches are in a transaction at a time.
@@ -61,7 +64,17 @@ impl Aggregator {
         let store = Store::connect("aggregator", &config.store).await?;
         let limits = config.limits.clone();
         let transactions = Semaphore::new(limits.transactions);
-        Ok(Self { shared: Arc::new(Shared { connection, store, catalogue, clock, limits, transactions }), partitions })
+        Ok(Self {
+            shared: Arc::new(Shared {
+                connection,
+                store,
+                versions: Versions::new(catalogue),
+                clock,
+                limits,
+                transactions,
+            }),
+            partitions,
+        })
     }
 
     /// Counts until shutdown is requested; batches in a transaction are committed and their events published first.

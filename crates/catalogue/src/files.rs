@@ -76,10 +76,24 @@ impl Files {
                 refuse_stranger(&name, faults);
             }
         }
-        for name in REQUIRED.iter().filter(|name| !by_path.contains_key(**name)) {
+        Self { by_path }.complete(faults)
+    }
+
+    /// Takes files that were kept for those of a directory.
+    pub(crate) fn kept(files: Vec<(String, Vec<u8>)>, faults: &mut Faults) -> Self {
+        Self { by_path: files.into_iter().collect() }.complete(faults)
+    }
+
+    fn complete(self, faults: &mut Faults) -> Self {
+        for name in REQUIRED.iter().filter(|name| !self.by_path.contains_key(**name)) {
             faults.add(Place::file(name), "is missing or cannot be read; every catalogue has one");
         }
-        Self { by_path }
+        self
+    }
+
+    /// Path and bytes of each.
+    pub(crate) fn list(&self) -> Vec<(String, Vec<u8>)> {
+        self.by_path.iter().map(|(path, bytes)| (path.clone(), bytes.clone())).collect()
     }
 
     /// The text of a file. A file that is missing was a fault when the directory was read.

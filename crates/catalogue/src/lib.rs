@@ -31,6 +31,8 @@ pub struct Loaded {
     pub catalogue: Catalogue,
     /// The rows of the tree over all time, in the file's order. The catalogue's tree is built from them.
     pub org_units: Vec<UnitVersion>,
+    /// The files it was read from: path and bytes. [`load_files`] makes the same of them again.
+    pub files: Vec<(String, Vec<u8>)>,
 }
 
 /// Reads the catalogue in a directory.
@@ -40,6 +42,16 @@ pub struct Loaded {
 pub fn load(dir: &Path) -> Result<Loaded, Faults> {
     let mut faults = Faults::default();
     let files = Files::read(dir, &mut faults);
+    assemble(&files, faults)
+}
+
+/// Reads the catalogue in files that were kept.
+///
+/// # Errors
+/// Every fault found in them: they were written by another program version, or are not what was kept.
+pub fn load_files(files: Vec<(String, Vec<u8>)>) -> Result<Loaded, Faults> {
+    let mut faults = Faults::default();
+    let files = Files::kept(files, &mut faults);
     assemble(&files, faults)
 }
 
@@ -56,6 +68,7 @@ fn assemble(files: &Files, mut faults: Faults) -> Result<Loaded, Faults> {
         (Some((about, version)), Some((org_units, tree))) if faults.is_empty() => {
             let version = CatalogueVersion::new(&format!("{version}-{}", files.fingerprint()));
             Ok(Loaded {
+                files: files.list(),
                 about,
                 catalogue: Catalogue::new(version, levels.into_list(), tree, data_sets, time::macros::offset!(+7)),
                 org_units,

@@ -50,7 +50,7 @@ pub async fn provision(
     let streams = messaging::provision(connection, topology, now.unix_micros().unsigned_abs()).await?;
     store.migrate().await?;
     store.provision_partitions(topology.partitions).await?;
-    let catalogue_is_new = store.provision_catalogue(&loaded.catalogue, &loaded.org_units, now).await?;
+    let catalogue_is_new = store.provision_catalogue(&loaded.catalogue, &loaded.org_units, &loaded.files, now).await?;
     Ok(Done { streams, catalogue_version: loaded.catalogue.version().to_string(), catalogue_is_new })
 }
 

@@ -1,6 +1,6 @@
 //! The catalogue: the versioned definition of what may be reported, by whom, and how it adds up.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use rustc_hash::FxHashMap;
 use time::{Date, Duration, Time, UtcOffset};
@@ -691,5 +691,39 @@ impl Catalogue {
         }
         let levels = (0..).map(LevelIx::new).zip(counts);
         levels.filter(|(_, count)| *count > 0).collect()
+    }
+}
+
+/// The catalogue in use and those that reports were judged by before it.
+///
+/// A report counts by the catalogue it was judged by, for as long as it counts: a new one does not move what is there.
+#[derive(Clone, Debug)]
+pub struct Catalogues {
+    current: Arc<Catalogue>,
+    earlier: FxHashMap<CatalogueVersion, Arc<Catalogue>>,
+}
+
+impl Catalogues {
+    /// One catalogue, and none before it.
+    #[must_use]
+    pub fn new(current: Arc<Catalogue>) -> Self {
+        Self { current, earlier: FxHashMap::default() }
+    }
+
+    /// The one in use.
+    #[must_use]
+    pub fn current(&self) -> &Catalogue {
+        &self.current
+    }
+
+    /// The catalogue of a version.
+    #[must_use]
+    pub fn find(&self, version: &CatalogueVersion) -> Option<&Catalogue> {
+        if self.current.version() == version { Some(&self.current) } else { self.earlier.get(version).map(|c| &**c) }
+    }
+
+    /// Adds one that reports were judged by.
+    pub fn add(&mut self, catalogue: Arc<Catalogue>) {
+        self.earlier.insert(catalogue.version().clone(), catalogue);
     }
 }

@@ -1,13 +1,14 @@
 //! The fold: commune → (district) → province → national is one addition.
 //!
 //! A report changes from `old` to `new` (old is nothing for a first revision, new is nothing for a withdrawal). The
-//! difference is added to the unit's own total and to each of its ancestors. [`Tally`] is what is added: a commutative
-//! group, so the order of reports does not matter and whatever was added can be taken away again.
+//! difference is added to the unit's own total and to each of its ancestors, for the report's own period and for each of
+//! the longer ones it lies in. [`Tally`] is what is added: a commutative group, so the order of reports does not matter and
+//! whatever was added can be taken away again.
 
 use rustc_hash::FxHashMap;
 
 use crate::{
-    Values, Vintage,
+    Vintage,
     catalogue::DataSet,
     tree::{LevelIx, UnitIx},
 };
@@ -23,7 +24,8 @@ pub struct Tally {
     pub warned: i64,
     /// The sum of each cell, in the order of the data set's cells; a flag counts one for yes.
     pub sums: Vec<i64>,
-    /// How many reports gave each cell a value: a sum of none is absent, not zero.
+    /// How many reports gave each cell a value: a sum of none is absent, not zero. In a longer period, where a cell's latest
+    /// value counts, how many units did.
     pub contributing: Vec<i64>,
 }
 
@@ -42,11 +44,8 @@ impl Tally {
     /// Whether nothing is in it.
     #[must_use]
     pub fn is_zero(&self) -> bool {
-        [self.reported, self.on_time, self.warned]
-            .iter()
-            .chain(&self.sums)
-            .chain(&self.contributing)
-            .all(|number| *number == 0)
+        let counts = [self.reported, self.on_time, self.warned];
+        counts.iter().chain(&self.sums).chain(&self.contributing).all(|number| *number == 0)
     }
 
     /// Adds another tally, cell by cell.
@@ -71,51 +70,54 @@ impl Tally {
         Ok(())
     }
 
-    /// Adds one report's values, or takes them away with a `sign` of −1; `above`: as they count for the units above,
-    /// that is without the cells that are kept but not added.
-    fn count(&mut self, data_set: &DataSet, values: &Values, sign: i64, above: bool) {
-        self.reported += sign;
-        for (place, value) in values.as_slice().iter().enumerate() {
-            let Some(value) = value else { continue };
-            if above && !data_set.cells()[place].element.space_aggregation.is_additive() {
-                continue;
+    /// Counts one value of a cell, or takes it away with a `sign` of −1.
+    pub(crate) fn count(&mut self, cell: usize, value: i64, sign: i64) {
+        // A batch holds thousands of values of at most CELL_LIMIT: their sum fits. The stored total is checked in `add`.
+        self.sums[cell] += sign * value;
+        self.contributing[cell] += sign;
+    }
+
+    /// Adds a difference that a batch makes; its numbers are those of [`Tally::count`].
+    fn shift(&mut self, other: &Self, is_added: impl Fn(usize) -> bool) {
+        self.reported += other.reported;
+        self.on_time += other.on_time;
+        self.warned += other.warned;
+        for (cell, (sum, count)) in other.sums.iter().zip(&other.contributing).enumerate() {
+            if (*sum, *count) != (0, 0) && is_added(cell) {
+                self.sums[cell] += sum;
+                self.contributing[cell] += count;
             }
-            // A batch holds thousands of values of at most CELL_LIMIT: their sum fits. The stored total is checked in `add`.
-            self.sums[place] += sign * value;
-            self.contributing[place] += sign;
         }
     }
 }
 
-/// The change of one report: what it said before and what it says now.
-#[derive(Clone, Copy, Debug)]
-pub struct Change<'a> {
-    /// What counted until now.
-    pub old: Option<&'a Values>,
-    /// What counts from now on.
-    pub new: Option<&'a Values>,
+/// Where a unit's numbers go into a tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The unit at which they enter; from there they go up to the root.
+    pub unit: UnitIx,
+    /// Whether that is the reporting unit itself. Cells that are kept and not added count there alone.
+    pub is_own: bool,
+    /// The level of the unit that reported.
+    pub level: LevelIx,
 }
 
 /// Names a total within one data set and period: a unit, and the level whose reports are added.
 pub type TotalOf = (UnitIx, LevelIx);
 
-/// Adds a unit's change to its own total and to those of all units above it. Units with nothing below them have no
-/// total of their own: their report is their total.
+/// Adds the difference that a unit's reports make to the total of the unit at which it enters and to those of all units
+/// above it. Units with nothing below them have no total of their own: their report is their total.
 pub fn fold(
     deltas: &mut FxHashMap<TotalOf, Tally>,
     data_set: &DataSet,
     vintage: &Vintage,
-    unit: UnitIx,
-    change: Change<'_>,
+    entry: Entry,
+    difference: &Tally,
 ) {
-    let level = vintage.unit(unit).level;
-    for above in vintage.with_ancestors(unit).filter(|ix| !vintage.unit(*ix).is_leaf()) {
-        let delta = deltas.entry((above, level)).or_insert_with(|| Tally::zero(data_set.cells().len()));
-        if let Some(old) = change.old {
-            delta.count(data_set, old, -1, above != unit);
-        }
-        if let Some(new) = change.new {
-            delta.count(data_set, new, 1, above != unit);
-        }
+    let cells = data_set.cells();
+    for above in vintage.with_ancestors(entry.unit).filter(|ix| !vintage.unit(*ix).is_leaf()) {
+        let delta = deltas.entry((above, entry.level)).or_insert_with(|| Tally::zero(cells.len()));
+        let is_own = entry.is_own && above == entry.unit;
+        delta.shift(difference, |cell| is_own || cells[cell].element.space_aggregation.is_additive());
     }
 }

@@ -12,13 +12,14 @@ mod period;
 mod report;
 mod revision;
 pub mod rule;
+mod series;
 pub mod settle;
 mod timestamp;
 mod tree;
 mod violation;
 
 pub use calendar::Calendar;
-pub use catalogue::{Catalogue, CatalogueVersion};
+pub use catalogue::{Catalogue, CatalogueVersion, Catalogues};
 pub use code::{
     CodeError, DataElementCode, DataSetCode, IndicatorCode, LevelCode, OptionCode, OrgUnitCode, PrincipalName,
 };

@@ -6,13 +6,16 @@
 //! The outcome does not depend on the order of arrival: the highest revision of a key counts, the same revision with
 //! the same content is a duplicate, with other content a conflict, and a lower one is superseded.
 
+use std::collections::BTreeMap;
+
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::{
-    Catalogue, CatalogueVersion, Content, ContentDigest, Key, Message, Period, Reason, Report, Severity, SubmissionId,
-    Timestamp, UnitIx, Vintage, Violation, Violations,
-    catalogue::DataSet,
-    fold::{Change, Tally, TotalOf, fold},
+    Catalogue, CatalogueVersion, Catalogues, ContentDigest, DataSetCode, Key, Message, OrgUnitCode, Period, Reason,
+    Report, Severity, SubmissionId, Timestamp, Vintage, Violation, Violations,
+    catalogue::{DataSet, TimeAggregation},
+    fold::{Tally, TotalOf, fold},
+    series::{Differences, Filed, Place, Turn},
 };
 
 /// Where a report stands in the log of submitted reports: its acknowledgement names it, and nothing else has it.
@@ -52,9 +55,9 @@ pub struct Accepted {
     pub report: Report,
     /// Tells its content from another.
     pub digest: ContentDigest,
-    /// Whether it has values and came in before the deadline.
+    /// Whether it has values and came in before the deadline. Of a report that counts: whether any of its revisions did.
     pub on_time: bool,
-    /// What is odd about it.
+    /// What is odd about it. Of a report that was stored, only how much: the ledger lists it.
     pub warnings: Violations,
 }
 
@@ -212,12 +215,14 @@ pub struct Superseded {
     pub since: Position,
 }
 
-/// What one data set and period's tree gains.
+/// What the totals of one data set and period gain.
 #[derive(Debug)]
 pub struct Sheet<'c> {
+    /// The catalogue by whose tree it is added.
+    pub catalogue: &'c Catalogue,
     /// The form.
     pub data_set: &'c DataSet,
-    /// The span.
+    /// The span: one of the data set's own, or a longer one.
     pub period: Period,
     /// The tree in force at its end.
     pub vintage: &'c Vintage,
@@ -236,28 +241,29 @@ pub struct Changes<'c> {
     pub superseded: Vec<Superseded>,
     /// One entry for each report of the batch that was not in the ledger.
     pub ledger: Vec<Settled>,
-    /// The additions to totals.
+    /// The additions to totals. A total occurs in one of them.
     pub sheets: Vec<Sheet<'c>>,
 }
 
-/// Why a report could not be settled: the catalogue lacks what an accepted report names.
+/// Why a report could not be settled: what an accepted report names is not to be had.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SettleError {
-    /// The data set is not in this catalogue.
-    #[error("an accepted report names data set {0}, which this catalogue has not; it was judged by another version")]
-    DataSet(String),
+    /// The catalogue it was judged by.
+    #[error("an accepted report was judged by catalogue {0}, which was not provisioned")]
+    Catalogue(CatalogueVersion),
+    /// The data set is not in that catalogue.
+    #[error("an accepted report names data set {1}, which its catalogue {0} has not")]
+    DataSet(CatalogueVersion, DataSetCode),
     /// The unit is not in the tree of the period.
-    #[error(
-        "an accepted report names org unit {0} for {1}, which this catalogue has not; it was judged by another version"
-    )]
-    OrgUnit(String, String),
+    #[error("an accepted report names org unit {1} for {2}, which its catalogue {0} has not")]
+    OrgUnit(CatalogueVersion, OrgUnitCode, Period),
     /// The report has more cells than the data set.
-    #[error(
-        "an accepted report for {data_set} has {given} cells, this catalogue's form has {cells}; it was judged by another version"
-    )]
+    #[error("an accepted report for {data_set} has {given} cells, the form in its catalogue {version} has {cells}")]
     Cells {
+        /// The catalogue.
+        version: CatalogueVersion,
         /// The data set.
-        data_set: String,
+        data_set: DataSetCode,
         /// The report's cells.
         given: usize,
         /// The form's cells.
@@ -265,17 +271,94 @@ pub enum SettleError {
     },
 }
 
+/// A unit's reports of one form that a batch needs to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeriesOf {
+    /// The form.
+    pub data_set: DataSetCode,
+    /// The unit.
+    pub org_unit: OrgUnitCode,
+    /// The first of the batch's periods.
+    pub from: Period,
+}
+
+/// The reports a batch needs to know: for each of its units and forms those for its own periods and all later ones, and
+/// the last that has values before them.
+#[must_use]
+pub fn needed<'a>(keys: impl IntoIterator<Item = &'a Key>) -> Vec<SeriesOf> {
+    let mut first: FxHashMap<(&DataSetCode, &OrgUnitCode), Period> = FxHashMap::default();
+    for Key { data_set, period, org_unit } in keys {
+        let from = first.entry((data_set, org_unit)).or_insert(*period);
+        *from = (*from).min(*period);
+    }
+    let series = first.into_iter().map(|((data_set, org_unit), from)| SeriesOf {
+        data_set: data_set.clone(),
+        org_unit: org_unit.clone(),
+        from,
+    });
+    series.collect()
+}
+
+/// Of the series that were needed those of which more must be known, with the first period that matters: the report before
+/// the batch's lacks a value whose latest counts, so that an older report's may.
+///
+/// # Errors
+/// When a report names what is not to be had.
+pub fn needed_further(
+    catalogues: &Catalogues,
+    needed: &[SeriesOf],
+    standing: &[Accepted],
+) -> Result<Vec<SeriesOf>, SettleError> {
+    let mut before: FxHashMap<(&DataSetCode, &OrgUnitCode), &Accepted> = FxHashMap::default();
+    for accepted in standing {
+        let Key { data_set, period, org_unit } = &accepted.report.key;
+        let is_earlier = |known: &&Accepted| known.report.key.period <= *period;
+        if before.get(&(data_set, org_unit)).is_none_or(|known| !is_earlier(known)) {
+            before.insert((data_set, org_unit), accepted);
+        }
+    }
+    let mut further = Vec::new();
+    for series in needed {
+        let Some(accepted) = before.get(&(&series.data_set, &series.org_unit)) else { continue };
+        let key = &accepted.report.key;
+        let Some(values) = accepted.report.content.values().filter(|_| key.period < series.from) else { continue };
+        let Place { catalogue, data_set, unit, .. } = Place::find(catalogues, accepted)?;
+        let vintage = catalogue.vintage(data_set, key.period);
+        let may_lack = |(place, cell): (usize, &crate::catalogue::Cell)| {
+            cell.element.time_aggregation == TimeAggregation::Last
+                && values.get(place).is_none()
+                && catalogue.fills(cell, vintage, unit)
+        };
+        if data_set.cells().iter().enumerate().any(may_lack) {
+            let starts = catalogue
+                .windows(data_set, key.period)
+                .into_iter()
+                .map(|window| window.span(data_set.calendar()).first);
+            let first =
+                starts.min().and_then(|day| Period::containing(data_set.period_type(), data_set.calendar(), day));
+            if let Some(from) = first.filter(|first| *first < key.period) {
+                further.push(SeriesOf { from, ..series.clone() });
+            }
+        }
+    }
+    Ok(further)
+}
+
 /// A batch being settled. Knows what counts for every key and what every submission said.
 #[derive(Debug)]
 pub struct Book<'c> {
-    catalogue: &'c Catalogue,
-    standing: FxHashMap<Key, Standing>,
+    catalogues: &'c Catalogues,
+    standing: FxHashMap<DataSetCode, FxHashMap<OrgUnitCode, BTreeMap<Period, Standing>>>,
     known: FxHashMap<SubmissionId, ContentDigest>,
     settled: FxHashSet<Origin>,
-    sheets: FxHashMap<(&'c str, Period), Sheet<'c>>,
+    windows: FxHashMap<SheetName<'c>, Vec<Period>>,
+    sheets: FxHashMap<SheetName<'c>, Sheet<'c>>,
     superseded: Vec<Superseded>,
     ledger: Vec<Settled>,
 }
+
+/// Catalogue version, data set and period.
+type SheetName<'c> = (&'c str, &'c str, Period);
 
 #[derive(Debug)]
 struct Standing {
@@ -294,23 +377,41 @@ enum StandingOrigin {
     New,
 }
 
+impl StandingOrigin {
+    /// What is stored is not what stands any more.
+    fn change(&mut self) {
+        if *self == Self::Stored {
+            *self = Self::Replacing;
+        }
+    }
+}
+
 impl<'c> Book<'c> {
-    /// Opens a book with what is stored: the reports that count for the batch's keys, what the ledger has of its
-    /// submissions, and which of its places in the log are settled already.
+    /// Opens a book with what is stored: the reports that count for the batch's keys and around them ([`needed`],
+    /// [`needed_further`]), what the ledger has of its submissions, and which of its places in the log are settled already.
     #[must_use]
-    pub fn open(catalogue: &'c Catalogue, standing: Vec<Accepted>, known: Vec<Known>, settled: Vec<Origin>) -> Self {
-        let standing = standing
-            .into_iter()
-            .map(|accepted| (accepted.report.key.clone(), Standing { accepted, origin: StandingOrigin::Stored }));
-        Self {
-            catalogue,
-            standing: standing.collect(),
+    pub fn open(catalogues: &'c Catalogues, standing: Vec<Accepted>, known: Vec<Known>, settled: Vec<Origin>) -> Self {
+        let mut book = Self {
+            catalogues,
+            standing: FxHashMap::default(),
             settled: settled.into_iter().collect(),
             known: known.into_iter().map(|known| (known.submission_id, known.digest)).collect(),
+            windows: FxHashMap::default(),
             sheets: FxHashMap::default(),
             superseded: Vec::new(),
             ledger: Vec::new(),
+        };
+        for accepted in standing {
+            let period = accepted.report.key.period;
+            book.series(&accepted.report.key).insert(period, Standing { accepted, origin: StandingOrigin::Stored });
         }
+        book
+    }
+
+    /// What counts of a unit's reports of one form.
+    fn series(&mut self, key: &Key) -> &mut BTreeMap<Period, Standing> {
+        let of_form = self.standing.entry(key.data_set.clone()).or_default();
+        of_form.entry(key.org_unit.clone()).or_default()
     }
 
     /// Settles one verdict. One that is in the ledger already, because a validator judged its message twice, is passed over.
@@ -331,8 +432,7 @@ impl<'c> Book<'c> {
     }
 
     fn settle_accepted(&mut self, accepted: Accepted) -> Result<(), SettleError> {
-        let sheet = self.sheet(&accepted.report.key)?;
-        let unit = find_unit(&self.sheets[&sheet], &accepted.report)?;
+        Place::find(self.catalogues, &accepted)?;
         let entry = |fate, violations| Settled {
             provenance: accepted.provenance.clone(),
             claim: Claim::of(&accepted.report),
@@ -350,33 +450,40 @@ impl<'c> Book<'c> {
             self.enter(settled);
             return Ok(());
         }
-        let Some(standing) = self.standing.get_mut(&accepted.report.key) else {
+        let key = accepted.report.key.clone();
+        let Some(standing) = self.series(&key).get_mut(&key.period) else {
             self.enter(entry(Fate::Accepted, accepted.warnings.clone()));
-            self.fold(sheet, unit, None, Some(&accepted.report.content));
-            self.standing.insert(accepted.report.key.clone(), Standing { accepted, origin: StandingOrigin::New });
-            return Ok(());
+            self.series(&key).insert(key.period, Standing { accepted, origin: StandingOrigin::New });
+            return self.turn(&key, None);
         };
-        let counting = &standing.accepted;
+        let counting = &mut standing.accepted;
         match accepted.report.revision.cmp(&counting.report.revision) {
             std::cmp::Ordering::Equal if accepted.digest == counting.digest => {
                 self.enter(entry(Fate::Duplicate, Violations::default()));
             }
             std::cmp::Ordering::Equal => self.enter(entry(Fate::Rejected, revision_conflict(&accepted.report).into())),
             std::cmp::Ordering::Less => {
+                // It came too late to count, and still shows that the unit was on time.
+                let before = (accepted.on_time && !counting.on_time).then(|| counting.clone());
+                counting.on_time |= accepted.on_time;
+                if before.is_some() {
+                    standing.origin.change();
+                }
                 self.enter(entry(Fate::Superseded, accepted.warnings.clone()));
                 let since = accepted.provenance.position;
                 self.superseded.push(Superseded { accepted, since });
+                if before.is_some() {
+                    self.turn(&key, before.as_ref())?;
+                }
             }
             std::cmp::Ordering::Greater => {
                 let settled = entry(Fate::Accepted, accepted.warnings.clone());
-                if standing.origin == StandingOrigin::Stored {
-                    standing.origin = StandingOrigin::Replacing;
-                }
                 let since = accepted.provenance.position;
-                let new = accepted.report.content.clone();
-                let replaced = std::mem::replace(&mut standing.accepted, accepted);
+                let replaced = std::mem::replace(counting, accepted);
+                counting.on_time |= replaced.on_time;
+                standing.origin.change();
                 self.enter(settled);
-                self.fold(sheet, unit, Some(&replaced.report.content), Some(&new));
+                self.turn(&key, Some(&replaced))?;
                 self.superseded.push(Superseded { accepted: replaced, since });
             }
         }
@@ -392,56 +499,123 @@ impl<'c> Book<'c> {
         self.ledger.push(settled);
     }
 
-    /// Finds or opens the sheet of a key's data set and period.
-    fn sheet(&mut self, key: &Key) -> Result<(&'c str, Period), SettleError> {
-        let catalogue = self.catalogue;
-        let data_set = catalogue
-            .find_data_set(key.data_set.as_str())
-            .ok_or_else(|| SettleError::DataSet(key.data_set.to_string()))?;
-        let name = (data_set.code().as_str(), key.period);
-        self.sheets.entry(name).or_insert_with(|| Sheet {
-            data_set,
-            period: key.period,
-            vintage: catalogue.vintage(data_set, key.period),
-            deltas: FxHashMap::default(),
-        });
-        Ok(name)
+    /// Adds to all totals what it means that a key's report was `before` and is what stands now.
+    fn turn(&mut self, key: &Key, before: Option<&Accepted>) -> Result<(), SettleError> {
+        let series = std::mem::take(self.series(key));
+        let differences = self.differences(key.period, before, &series);
+        *self.series(key) = series;
+        for (period, differences) in differences? {
+            for (place, entry, difference) in differences {
+                let Sheet { data_set, vintage, deltas, .. } = self.sheet(place, period);
+                fold(deltas, data_set, vintage, entry, &difference);
+            }
+        }
+        Ok(())
     }
 
-    fn fold(&mut self, sheet: (&'c str, Period), unit: UnitIx, old: Option<&Content>, new: Option<&Content>) {
-        let change = Change { old: old.and_then(Content::values), new: new.and_then(Content::values) };
-        if let Some(Sheet { data_set, vintage, deltas, .. }) = self.sheets.get_mut(&sheet) {
-            fold(deltas, data_set, vintage, unit, change);
+    fn differences(
+        &mut self,
+        period: Period,
+        before: Option<&Accepted>,
+        series: &BTreeMap<Period, Standing>,
+    ) -> Result<Vec<(Period, Differences<'c>)>, SettleError> {
+        let catalogues = self.catalogues;
+        let reports = || series.values().map(|standing| &standing.accepted).chain(before);
+        for accepted in reports() {
+            let place = Place::find(catalogues, accepted)?;
+            let windows = || place.catalogue.windows(place.data_set, place.period);
+            self.windows.entry(sheet_name(place, place.period)).or_insert_with(windows);
         }
+        let windows = &self.windows;
+        let (mut earlier, mut after, mut later) = (Vec::new(), None, Vec::new());
+        for (at, standing) in series {
+            let Some(filed) = file(catalogues, windows, &standing.accepted)? else { continue };
+            match at.cmp(&period) {
+                std::cmp::Ordering::Less => earlier.push(filed),
+                std::cmp::Ordering::Equal => after = Some(filed),
+                std::cmp::Ordering::Greater => later.push(filed),
+            }
+        }
+        earlier.reverse();
+        let before = before.map(|before| file(catalogues, windows, before)).transpose()?.flatten();
+        let turn = Turn { period, before, after, earlier: &earlier, later: &later };
+        let windows = turn.windows();
+        let longer = windows.into_iter().map(|window| (window, turn.within(window)));
+        Ok(std::iter::once((period, turn.own())).chain(longer).collect())
+    }
+
+    /// Finds or opens the sheet of a period's totals, by the catalogue a report was judged by.
+    fn sheet(&mut self, place: Place<'c>, period: Period) -> &mut Sheet<'c> {
+        let Place { catalogue, data_set, .. } = place;
+        let open =
+            || Sheet { catalogue, data_set, period, vintage: place.vintage(period), deltas: FxHashMap::default() };
+        self.sheets.entry(sheet_name(place, period)).or_insert_with(open)
     }
 
     /// Closes the book: everything that must be written down.
     #[must_use]
     pub fn close(self) -> Changes<'c> {
         let mut changes = Changes { superseded: self.superseded, ledger: self.ledger, ..Changes::default() };
-        for Standing { accepted, origin } in self.standing.into_values() {
+        let standing = self.standing.into_values().flat_map(FxHashMap::into_values).flat_map(BTreeMap::into_values);
+        for Standing { accepted, origin } in standing {
             match origin {
                 StandingOrigin::Stored => {}
                 StandingOrigin::Replacing => changes.replacing.push(accepted),
                 StandingOrigin::New => changes.new.push(accepted),
             }
         }
-        changes.sheets = self.sheets.into_values().filter(|sheet| !sheet.deltas.is_empty()).collect();
+        let version = self.catalogues.current().version();
+        let mut sheets: Vec<_> = self.sheets.into_values().filter(|sheet| !sheet.deltas.is_empty()).collect();
+        // What is current first: a total that several catalogues add to is named by it.
+        sheets.sort_by_key(|sheet| sheet.catalogue.version() != version);
+        for sheet in sheets {
+            merge(&mut changes.sheets, sheet);
+        }
         changes
     }
 }
 
-fn find_unit(sheet: &Sheet<'_>, report: &Report) -> Result<UnitIx, SettleError> {
-    let code = report.key.org_unit.as_str();
-    let unit =
-        sheet.vintage.find(code).ok_or_else(|| SettleError::OrgUnit(code.to_owned(), sheet.period.to_string()))?;
-    let cells = sheet.data_set.cells().len();
-    match report.content.values().map(|values| values.as_slice().len()) {
-        // Fewer: judged before the form got more at its end. The rest is absent.
-        Some(given) if given > cells => {
-            Err(SettleError::Cells { data_set: sheet.data_set.code().to_string(), given, cells })
+/// A report as it counts; none where it is withdrawn.
+fn file<'a, 'c>(
+    catalogues: &'c Catalogues,
+    windows: &'a FxHashMap<SheetName<'c>, Vec<Period>>,
+    accepted: &'a Accepted,
+) -> Result<Option<Filed<'a, 'c>>, SettleError> {
+    let Some(values) = accepted.report.content.values() else { return Ok(None) };
+    let place = Place::find(catalogues, accepted)?;
+    let windows = windows.get(&sheet_name(place, place.period)).map_or(&[][..], Vec::as_slice);
+    let warned = !accepted.warnings.is_empty() || accepted.warnings.omitted() > 0;
+    Ok(Some(Filed { place, values, on_time: accepted.on_time, warned, windows }))
+}
+
+fn sheet_name<'c>(place: Place<'c>, period: Period) -> SheetName<'c> {
+    (place.catalogue.version().as_str(), place.data_set.code().as_str(), period)
+}
+
+/// Adds a sheet to those that are there. Where another catalogue's sheet has the same totals, they go into that one, so that
+/// each total occurs once.
+fn merge<'c>(sheets: &mut Vec<Sheet<'c>>, mut sheet: Sheet<'c>) {
+    let is_same =
+        |other: &&mut Sheet<'c>| other.period == sheet.period && other.data_set.code() == sheet.data_set.code();
+    for other in sheets.iter_mut().filter(is_same) {
+        let same_total = |(unit, level): TotalOf| -> Option<TotalOf> {
+            let unit = other.vintage.find(sheet.vintage.unit(unit).code.as_str())?;
+            Some((unit, other.catalogue.find_level(sheet.catalogue.level(level).code.as_str())?))
+        };
+        let (there, rest): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut sheet.deltas).into_iter().partition(|(total, _)| same_total(*total).is_some());
+        let there: Vec<_> =
+            there.into_iter().filter_map(|(total, delta)| same_total(total).map(|total| (total, delta))).collect();
+        for (total, delta) in there {
+            let sum = other.deltas.entry(total).or_insert_with(|| Tally::zero(delta.sums.len()));
+            // Within the bounds of a batch: the stored total is where a sum could overflow.
+            let added = sum.add(&delta);
+            debug_assert!(added.is_ok(), "the differences of a batch fit");
         }
-        _ => Ok(unit),
+        sheet.deltas = rest.into_iter().collect();
+    }
+    if !sheet.deltas.is_empty() {
+        sheets.push(sheet);
     }
 }
 

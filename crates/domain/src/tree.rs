@@ -193,6 +193,12 @@ impl OrgTree {
         self.boundaries.partition_point(|boundary| *boundary <= day)
     }
 
+    /// The days on which codes were given anew.
+    #[must_use]
+    pub fn recoded(&self) -> &[Date] {
+        &self.recoded
+    }
+
     /// All vintages, oldest first.
     #[must_use]
     pub fn vintages(&self) -> &[Vintage] {

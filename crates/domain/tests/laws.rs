@@ -1,53 +1,86 @@
-//! The laws of consolidation, over random trees, reports and orders of arrival.
+//! The laws of consolidation, over random trees, catalogues, periods, reports and orders of arrival.
 //!
 //! The reference is a model of a few lines that knows nothing of the fold: the highest revision of each key counts, and
-//! a total is the sum over the units whose path upwards leads through the unit.
+//! a total is the sum over the units whose path upwards leads through the unit. Over a longer period it takes every unit's
+//! reports in it, adds what happened and takes the latest of the rest.
 
 #![expect(clippy::unwrap_used, reason = "a test whose example cannot be made has failed")]
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use domain::{
-    Calendar, Catalogue, CatalogueVersion, Content, ContentDigest, Key, LevelIx, OrgTree, PeriodType, Report, Revision,
-    SubmissionId, Timestamp, UnitVersion, Violations,
+    Calendar, Catalogue, CatalogueVersion, Catalogues, Content, ContentDigest, Key, LevelIx, OrgTree, PeriodType,
+    Report, Revision, SubmissionId, Timestamp, UnitVersion, Violations,
     catalogue::{
         Cell, DataElement, DataSet, DataSetParts, Level, LevelSet, Measure, Schedule, SpaceAggregation,
         TimeAggregation, ValueType,
     },
     fold::Tally,
-    settle::{Accepted, Book, Changes, Fate, Judged, Known, Origin, Position, Provenance},
+    settle::{self, Accepted, Book, Changes, Fate, Judged, Known, Origin, Position, Provenance, SeriesOf},
 };
 use proptest::prelude::*;
+use time::{Date, macros::date};
 
-const CELLS: usize = 3;
-/// The last cell is kept and not added.
-const ADDED: usize = 2;
+const CELLS: usize = 4;
 
-/// VN, provinces below it, communes below those; every level reports.
-fn catalogue(communes_of: &[usize]) -> Catalogue {
+/// How each cell adds up over units and over time: a flow, a level, a level that is kept and not added, and something that
+/// no longer period knows.
+const KINDS: [(SpaceAggregation, TimeAggregation); CELLS] = [
+    (SpaceAggregation::Sum, TimeAggregation::Sum),
+    (SpaceAggregation::Sum, TimeAggregation::Last),
+    (SpaceAggregation::None, TimeAggregation::Last),
+    (SpaceAggregation::Mean, TimeAggregation::None),
+];
+
+/// The first commune of every province is no more from this day on.
+const MERGER: Date = date!(2022 - 12 - 01);
+
+/// Months before and after the merger, with all longer periods they lie in: `latest` begins anew with the tree.
+const PERIODS: [(&str, [&str; 5]); 5] = [
+    ("202209", ["202209", "2022Q3", "2022S2", "2022", "latest"]),
+    ("202210", ["202210", "2022Q4", "2022S2", "2022", "latest"]),
+    ("202211", ["202211", "2022Q4", "2022S2", "2022", "latest"]),
+    ("202212", ["202212", "2022Q4", "2022S2", "2022", "latest20221201"]),
+    ("202301", ["202301", "2023Q1", "2023S1", "2023", "latest20221201"]),
+];
+
+/// Whether a period of [`PERIODS`] ends when the tree has changed.
+fn is_after_merger(period: &str) -> bool {
+    !["202209", "202210", "202211", "2022Q3", "latest"].contains(&period)
+}
+
+/// VN, provinces below it, communes below those; every level reports. In the second version of the catalogue the second
+/// commune of the first province lies in the second province.
+fn catalogue(communes_of: &[usize], version: usize) -> Catalogue {
     let level = |code: &str| Level {
         code: code.parse().unwrap(),
         name_vi: String::new(),
         name_en: String::new(),
         stands_in_for: None,
     };
-    let unit = |code: String, level, parent: Option<&str>| UnitVersion {
+    let unit = |code: String, level, parent: Option<&str>, valid_to| UnitVersion {
         code: code.parse().unwrap(),
         name: code.clone(),
         level: LevelIx::new(level),
         kind: String::new(),
         parent: parent.map(|parent| parent.parse().unwrap()),
         valid_from: None,
-        valid_to: None,
+        valid_to,
     };
-    let mut rows = vec![unit("VN".to_owned(), 0, None)];
+    let mut rows = vec![unit("VN".to_owned(), 0, None, None)];
     for (province, communes) in communes_of.iter().enumerate() {
-        let code = format!("P{province}");
-        rows.push(unit(code.clone(), 1, Some("VN")));
-        rows.extend((0..*communes).map(|commune| unit(format!("C{province}-{commune}"), 2, Some(&code))));
+        rows.push(unit(format!("P{province}"), 1, Some("VN"), None));
+        for commune in 0..*communes {
+            let code = format!("C{province}-{commune}");
+            let parent = parent_of(&code, communes_of.len(), version).unwrap();
+            rows.push(unit(code, 2, Some(&parent), (commune == 0).then_some(MERGER)));
+        }
     }
     let levels: LevelSet = (0..3).map(LevelIx::new).collect();
-    let cell = |place: usize| Cell {
+    let cell = |(place, (space_aggregation, time_aggregation))| Cell {
         element: DataElement {
             code: format!("cell{place}").parse().unwrap(),
             name_vi: String::new(),
@@ -55,8 +88,8 @@ fn catalogue(communes_of: &[usize]) -> Catalogue {
             family: String::new(),
             value_type: ValueType::Signed,
             measure: Measure::Flow,
-            time_aggregation: TimeAggregation::Sum,
-            space_aggregation: if place < ADDED { SpaceAggregation::Sum } else { SpaceAggregation::None },
+            time_aggregation,
+            space_aggregation,
             unit_of_measure: String::new(),
         },
         option: None,
@@ -69,7 +102,7 @@ fn catalogue(communes_of: &[usize]) -> Catalogue {
         period_type: PeriodType::Month,
         calendar: Calendar::Gregorian,
         levels,
-        cells: (0..CELLS).map(cell).collect(),
+        cells: KINDS.into_iter().enumerate().map(cell).collect(),
         rules: Vec::new(),
         schedule: Schedule::default(),
         groups: Vec::new(),
@@ -78,39 +111,76 @@ fn catalogue(communes_of: &[usize]) -> Catalogue {
         targets: Vec::new(),
     })
     .unwrap();
-    let tree = OrgTree::new(&rows, Vec::new()).unwrap();
     Catalogue::new(
-        CatalogueVersion::new("test"),
+        CatalogueVersion::new(["first", "second"][version]),
         ["national", "province", "commune"].map(level).to_vec(),
-        tree,
+        OrgTree::new(&rows, Vec::new()).unwrap(),
         vec![data_set],
         time::UtcOffset::UTC,
     )
 }
 
-/// A report of the unit at a place of the tree (taken modulo its size): content, revision, and which submission it is.
+/// A commune is `C0-3`, its province `P0`: the path is in the codes.
+fn parent_of(code: &str, provinces: usize, version: usize) -> Option<String> {
+    match code.split_once('-') {
+        Some(("C0", "1")) if version == 1 && provinces > 1 => Some("P1".to_owned()),
+        Some((province, _)) => Some(province.replace('C', "P")),
+        None if code == "VN" => None,
+        None => Some("VN".to_owned()),
+    }
+}
+
+/// Both versions; the second is in use.
+struct Setting {
+    provinces: usize,
+    catalogues: Catalogues,
+    versions: [Arc<Catalogue>; 2],
+}
+
+impl Setting {
+    fn new(communes_of: &[usize]) -> Self {
+        let versions = [0, 1].map(|version| Arc::new(catalogue(communes_of, version)));
+        let mut catalogues = Catalogues::new(Arc::clone(&versions[1]));
+        catalogues.add(Arc::clone(&versions[0]));
+        Self { provinces: communes_of.len(), catalogues, versions }
+    }
+}
+
+/// A report of the unit at a place of the tree (taken modulo its size): period, content, revision, which submission it is,
+/// and which catalogue it was judged by.
 #[derive(Clone, Debug)]
 struct Sent {
     unit: usize,
+    period: usize,
     revision: i64,
     content: Option<[Option<i64>; CELLS]>,
     submission: u128,
+    version: usize,
+    on_time: bool,
+    warned: bool,
 }
 
 fn sent() -> impl Strategy<Value = Sent> {
-    let cell = proptest::option::weighted(0.8, -1_000_000..1_000_000_i64);
-    let content = proptest::option::weighted(0.85, [cell.clone(), cell.clone(), cell]);
-    (0..12_usize, 0..6_i64, content, 1..60_u128).prop_map(|(unit, revision, content, submission)| Sent {
-        unit,
-        revision,
-        content,
-        submission,
-    })
+    let cell = proptest::option::weighted(0.7, -1_000_000..1_000_000_i64);
+    let content = proptest::option::weighted(0.85, [cell.clone(), cell.clone(), cell.clone(), cell]);
+    (0..8_usize, 0..PERIODS.len(), 0..5_i64, content, 1..200_u128, 0..2_usize, any::<(bool, bool)>()).prop_map(
+        |(unit, period, revision, content, submission, version, (on_time, warned))| Sent {
+            unit,
+            period,
+            revision,
+            on_time: on_time && content.is_some(),
+            content,
+            submission,
+            version,
+            warned,
+        },
+    )
 }
 
-fn accepted(catalogue: &Catalogue, sent: &Sent, sequence: u64) -> Accepted {
+fn accepted(setting: &Setting, sent: &Sent, sequence: u64) -> Accepted {
+    let catalogue = &setting.versions[sent.version];
     let data_set = &catalogue.data_sets()[0];
-    let period = "202211".parse().unwrap();
+    let period = PERIODS[sent.period].0.parse().unwrap();
     let vintage = catalogue.vintage(data_set, period);
     let units: Vec<_> = vintage.units().map(|(_, unit)| unit.code.clone()).collect();
     let key = Key { data_set: data_set.code().clone(), period, org_unit: units[sent.unit % units.len()].clone() };
@@ -130,8 +200,8 @@ fn accepted(catalogue: &Catalogue, sent: &Sent, sequence: u64) -> Accepted {
             catalogue: catalogue.version().clone(),
             position: Position(sequence),
         },
-        on_time: true,
-        warnings: Violations::default(),
+        on_time: sent.on_time,
+        warnings: Violations::restore(Vec::new(), u32::from(sent.warned)),
     }
 }
 
@@ -141,14 +211,32 @@ struct World {
     standing: BTreeMap<Key, Accepted>,
     known: Vec<Known>,
     settled: Vec<Origin>,
-    totals: BTreeMap<(String, usize), Tally>,
+    totals: BTreeMap<TotalName, Tally>,
     fates: Vec<Fate>,
 }
 
+/// Period, unit and reporting level.
+type TotalName = (String, String, usize);
+
 impl World {
-    fn settle(&mut self, catalogue: &Catalogue, batch: &[Accepted]) {
-        let standing = self.standing.values().cloned().collect();
-        let mut book = Book::open(catalogue, standing, self.known.clone(), self.settled.clone());
+    /// What the store gives: of each series the reports from a period on, and the last with values before it.
+    fn load(&self, series: &[SeriesOf]) -> Vec<Accepted> {
+        let mut loaded = Vec::new();
+        for SeriesOf { org_unit, from, .. } in series {
+            let mine = || self.standing.values().filter(|a| a.report.key.org_unit == *org_unit);
+            let before = mine().filter(|a| a.report.key.period < *from && a.report.content.values().is_some());
+            loaded.extend(before.max_by_key(|a| a.report.key.period).cloned());
+            loaded.extend(mine().filter(|a| a.report.key.period >= *from).cloned());
+        }
+        loaded
+    }
+
+    fn settle(&mut self, setting: &Setting, batch: &[Accepted]) {
+        let needed = settle::needed(batch.iter().map(|accepted| &accepted.report.key));
+        let mut standing = self.load(&needed);
+        let further = settle::needed_further(&setting.catalogues, &needed, &standing).unwrap();
+        standing.extend(self.load(&further));
+        let mut book = Book::open(&setting.catalogues, standing, self.known.clone(), self.settled.clone());
         for accepted in batch {
             book.settle(Judged::Accepted(accepted.clone())).unwrap();
         }
@@ -163,9 +251,11 @@ impl World {
                 self.known.push(Known { submission_id: settled.claim.submission_id.unwrap(), digest: settled.digest });
             }
         }
+        let mut written = BTreeSet::new();
         for sheet in sheets {
             for ((unit, level), delta) in sheet.deltas {
-                let name = (sheet.vintage.unit(unit).code.to_string(), level.get());
+                let name = (sheet.period.to_string(), sheet.vintage.unit(unit).code.to_string(), level.get());
+                assert!(written.insert(name.clone()), "{name:?} is in two sheets");
                 self.totals.entry(name).or_insert_with(|| Tally::zero(CELLS)).add(&delta).unwrap();
             }
         }
@@ -174,31 +264,94 @@ impl World {
 }
 
 /// Sums over the paths upwards, from what counts.
-fn recomputed(catalogue: &Catalogue, standing: &BTreeMap<Key, Accepted>) -> BTreeMap<(String, usize), Tally> {
-    let mut totals: BTreeMap<(String, usize), Tally> = BTreeMap::new();
-    for accepted in standing.values() {
-        let Content::Values(values) = &accepted.report.content else { continue };
-        let own = accepted.report.key.org_unit.to_string();
-        let vintage = catalogue.vintage(&catalogue.data_sets()[0], accepted.report.key.period);
-        let level = vintage.unit(vintage.find(&own).unwrap()).level.get();
-        // A commune is `C0-3`, its province `P0`: the path is in the codes.
-        let path = match own.split_once('-') {
-            Some((province, _)) => vec![own.clone(), province.replace('C', "P"), "VN".to_owned()],
-            None if own == "VN" => vec![own.clone()],
-            None => vec![own.clone(), "VN".to_owned()],
-        };
-        for above in path.iter().filter(|above| !vintage.unit(vintage.find(above).unwrap()).is_leaf()) {
-            let total = totals.entry((above.clone(), level)).or_insert_with(|| Tally::zero(CELLS));
-            total.reported += 1;
-            for (place, value) in values.as_slice().iter().enumerate() {
-                if let Some(value) = value.filter(|_| place < ADDED || *above == own) {
-                    total.sums[place] += value;
-                    total.contributing[place] += 1;
-                }
+fn recomputed(setting: &Setting, standing: &BTreeMap<Key, Accepted>) -> BTreeMap<TotalName, Tally> {
+    let mut model = Model { setting, totals: BTreeMap::new() };
+    let names: BTreeSet<&str> = PERIODS.iter().flat_map(|(_, windows)| windows).copied().collect();
+    let units: BTreeSet<&str> = standing.keys().map(|key| key.org_unit.as_str()).collect();
+    for period in names {
+        for own in &units {
+            // Its reports in the period, by time.
+            let reports = PERIODS.iter().filter(|(_, windows)| windows.contains(&period)).filter_map(|(month, _)| {
+                standing
+                    .values()
+                    .find(|a| a.report.key.period.to_string() == **month && a.report.key.org_unit.as_str() == *own)
+            });
+            let reports: Vec<&Accepted> = reports.filter(|a| a.report.content.values().is_some()).collect();
+            if PERIODS.iter().any(|(month, _)| *month == period) {
+                model.add_month(period, own, &reports);
+            } else {
+                model.add_window(period, own, &reports);
             }
         }
     }
-    totals
+    model.totals.retain(|_, tally| !tally.is_zero());
+    model.totals
+}
+
+struct Model<'a> {
+    setting: &'a Setting,
+    totals: BTreeMap<TotalName, Tally>,
+}
+
+impl Model<'_> {
+    fn add_month(&mut self, period: &str, own: &str, reports: &[&Accepted]) {
+        for report in reports {
+            self.at_path(period, own, report, |tally, _| {
+                tally.reported += 1;
+                tally.on_time += i64::from(report.on_time);
+                tally.warned += i64::from(report.warnings.omitted() > 0);
+            });
+            for cell in 0..CELLS {
+                self.add_value(period, own, report, cell);
+            }
+        }
+    }
+
+    fn add_window(&mut self, period: &str, own: &str, reports: &[&Accepted]) {
+        let is_gone = is_after_merger(period) && own.ends_with("-0");
+        for (cell, (_, over_time)) in KINDS.into_iter().enumerate() {
+            let given: Vec<_> =
+                reports.iter().filter(|a| a.report.content.values().unwrap().get(cell).is_some()).collect();
+            let counting = match over_time {
+                TimeAggregation::Sum => &given[..],
+                TimeAggregation::Last if !is_gone => &given[given.len().saturating_sub(1)..],
+                _ => &[],
+            };
+            for report in counting {
+                self.add_value(period, own, report, cell);
+            }
+        }
+        if let Some(report) = reports.last().filter(|_| !is_gone) {
+            self.at_path(period, own, report, |tally, _| tally.reported += 1);
+        }
+    }
+
+    fn add_value(&mut self, period: &str, own: &str, report: &Accepted, cell: usize) {
+        let Some(value) = report.report.content.values().unwrap().get(cell) else { return };
+        self.at_path(period, own, report, |tally, is_own| {
+            if is_own || KINDS[cell].0 != SpaceAggregation::None {
+                tally.sums[cell] += value;
+                tally.contributing[cell] += 1;
+            }
+        });
+    }
+
+    /// Each unit of the period's tree that the report counts at and has something below it.
+    fn at_path(&mut self, period: &str, own: &str, report: &Accepted, add: impl Fn(&mut Tally, bool)) {
+        let version = usize::from(report.provenance.catalogue.as_str() == "second");
+        let tree = self.setting.versions[version].tree().on(if is_after_merger(period) { MERGER } else { Date::MIN });
+        let level = if own == "VN" { 0 } else { usize::from(own.starts_with('C')) + 1 };
+        let path = std::iter::successors(Some(own.to_owned()), |code| parent_of(code, self.setting.provinces, version));
+        for above in path.filter(|code| tree.find(code).is_some_and(|ix| !tree.unit(ix).is_leaf())) {
+            let name = (period.to_owned(), above.clone(), level);
+            add(self.totals.entry(name).or_insert_with(|| Tally::zero(CELLS)), above == own);
+        }
+    }
+}
+
+/// How many communes each province has. The first has one at least, so that there is a merger.
+fn communes() -> impl Strategy<Value = Vec<usize>> {
+    (1..4_usize, proptest::collection::vec(0..4_usize, 0..3)).prop_map(|(first, rest)| [vec![first], rest].concat())
 }
 
 proptest! {
@@ -208,25 +361,25 @@ proptest! {
     /// and each report that came in has one fate.
     #[test]
     fn incremental_equals_recomputed(
-        communes in proptest::collection::vec(0..4_usize, 1..4),
+        communes in communes(),
         reports in proptest::collection::vec(sent(), 1..60),
         cuts in proptest::collection::vec(1..9_usize, 1..20),
     ) {
-        let catalogue = catalogue(&communes);
-        let all: Vec<_> = reports.iter().zip(1..).map(|(sent, sequence)| accepted(&catalogue, sent, sequence)).collect();
+        let setting = Setting::new(&communes);
+        let all: Vec<_> = reports.iter().zip(1..).map(|(sent, sequence)| accepted(&setting, sent, sequence)).collect();
         let mut world = World::default();
         let mut rest = &all[..];
         for cut in cuts.iter().cycle() {
             let (batch, later) = rest.split_at((*cut).min(rest.len()));
-            world.settle(&catalogue, batch);
-            prop_assert_eq!(&world.totals, &recomputed(&catalogue, &world.standing));
+            world.settle(&setting, batch);
+            prop_assert_eq!(&world.totals, &recomputed(&setting, &world.standing));
             rest = later;
             if rest.is_empty() { break }
         }
         prop_assert_eq!(world.fates.len(), all.len());
         // A validator that judged a message twice changes nothing.
         let before = world.totals.clone();
-        world.settle(&catalogue, &all);
+        world.settle(&setting, &all);
         prop_assert_eq!(world.totals, before);
         prop_assert_eq!(world.fates.len(), all.len());
     }
@@ -235,26 +388,26 @@ proptest! {
     /// arrival and with every repetition.
     #[test]
     fn the_order_of_arrival_does_not_matter(
-        communes in proptest::collection::vec(0..4_usize, 1..4),
+        communes in communes(),
         reports in proptest::collection::vec(sent(), 1..30),
         shuffle in proptest::collection::vec(any::<proptest::sample::Index>(), 1..120),
     ) {
-        let catalogue = catalogue(&communes);
+        let setting = Setting::new(&communes);
         let mut by_revision = BTreeMap::new();
         for sent in &reports {
-            let report = accepted(&catalogue, sent, 0).report;
+            let report = accepted(&setting, sent, 0).report;
             by_revision.entry((report.key, report.revision)).or_insert_with(|| sent.clone());
         }
         let kept: Vec<Sent> = by_revision.into_values().zip(1..).map(|(sent, submission)| Sent { submission, ..sent }).collect();
         let mut in_order = World::default();
-        let all: Vec<_> = kept.iter().zip(1..).map(|(sent, sequence)| accepted(&catalogue, sent, sequence)).collect();
-        in_order.settle(&catalogue, &all);
+        let all: Vec<_> = kept.iter().zip(1..).map(|(sent, sequence)| accepted(&setting, sent, sequence)).collect();
+        in_order.settle(&setting, &all);
 
         // Some of them repeated, in any order, one batch each; then whatever was left out.
         let arrivals = shuffle.iter().map(|index| index.get(&kept)).chain(&kept);
         let mut shuffled = World::default();
         for (sent, sequence) in arrivals.zip(1..) {
-            shuffled.settle(&catalogue, &[accepted(&catalogue, sent, sequence)]);
+            shuffled.settle(&setting, &[accepted(&setting, sent, sequence)]);
         }
         prop_assert_eq!(&shuffled.totals, &in_order.totals);
         let content = |world: &World| world.standing.iter().map(|(key, a)| (key.clone(), a.report.revision, a.report.content.clone())).collect::<Vec<_>>();
@@ -301,16 +454,24 @@ mod fates {
     use super::*;
 
     fn fates(reports: &[Sent]) -> Vec<Fate> {
-        let catalogue = catalogue(&[2]);
+        let setting = Setting::new(&[2]);
         let mut world = World::default();
-        let all: Vec<_> =
-            reports.iter().zip(1..).map(|(sent, sequence)| accepted(&catalogue, sent, sequence)).collect();
-        world.settle(&catalogue, &all);
+        let all: Vec<_> = reports.iter().zip(1..).map(|(sent, sequence)| accepted(&setting, sent, sequence)).collect();
+        world.settle(&setting, &all);
         world.fates
     }
 
     fn report(revision: i64, value: i64, submission: u128) -> Sent {
-        Sent { unit: 0, revision, content: Some([Some(value), None, None]), submission }
+        Sent {
+            unit: 0,
+            period: 0,
+            revision,
+            content: Some([Some(value), None, None, None]),
+            submission,
+            version: 1,
+            on_time: true,
+            warned: false,
+        }
     }
 
     #[test]

@@ -3,7 +3,6 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
-use catalogue::Loaded;
 use messaging::{Connection, ConnectionConfig, Topology};
 use runtime::{Clock, Shutdown, SystemClock, grpc::GrpcConfig, telemetry::TelemetryConfig};
 use store::{Store, StoreConfig};
@@ -49,7 +48,7 @@ impl Stack {
     /// # Errors
     /// When any part of that fails; what was started is stopped again.
     pub async fn start(options: StackOptions) -> anyhow::Result<Self> {
-        let Loaded { catalogue, org_units, about } = catalogue::load(&options.catalogue)?;
+        let loaded = catalogue::load(&options.catalogue)?;
         let file_store = options.topology.reports_max_bytes
             + options.topology.verdicts_max_bytes
             + options.topology.totals_max_bytes;
@@ -62,7 +61,6 @@ impl Stack {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let connection = Connection::open("local", &nats_config).await?;
         let store = Store::connect("local", &store_config).await?;
-        let loaded = Loaded { catalogue, org_units, about };
         cli::provision::provision(&connection, &store, &options.topology, &loaded, &*clock)
             .await
             .context("provisioning")?;

@@ -67,6 +67,10 @@ pub struct LevelTotals {
     pub reported: i64,
     /// How many are expected to.
     pub expected: u32,
+    /// How many of the reports were on time; 0 of a longer period, which has no deadline.
+    pub on_time: i64,
+    /// How many of the reports have warnings; 0 of a longer period.
+    pub warned: i64,
     /// The cells that at least one unit gave a value for.
     pub cells: Vec<CellTotal>,
 }

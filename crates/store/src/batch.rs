@@ -1,8 +1,8 @@
 //! The transaction of a batch of verdicts.
 
 use domain::{
-    DataSetCode, Key, OrgUnitCode, Period, SubmissionId, Timestamp,
-    settle::{Accepted, Changes, Known, Origin, Position},
+    DataSetCode, OrgUnitCode, Period, SubmissionId, Timestamp,
+    settle::{Accepted, Changes, Known, Origin, Position, SeriesOf},
 };
 use sqlx::{PgConnection, PgTransaction};
 
@@ -72,12 +72,12 @@ impl Batch {
         &mut self.transaction
     }
 
-    /// The reports that count for some keys.
+    /// The reports that count of some units' forms: those from a period on, and the last that has values before it.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn standing(&mut self, keys: &[Key]) -> Result<Vec<Accepted>, StoreError> {
-        report::standing(self.connection(), keys).await
+    pub async fn series(&mut self, series: &[SeriesOf]) -> Result<Vec<Accepted>, StoreError> {
+        report::series(self.connection(), series).await
     }
 
     /// What the ledger has of some submissions, and which of some places of the log are settled.

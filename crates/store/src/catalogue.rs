@@ -1,14 +1,14 @@
 //! The tables of the catalogue: what SQL must know of it.
 
-use domain::{Catalogue, Timestamp, UnitVersion};
+use domain::{Catalogue, CatalogueVersion, Timestamp, UnitVersion};
 use sqlx::PgConnection;
 use time::OffsetDateTime;
 
 use crate::{Store, StoreError};
 
 impl Store {
-    /// Stores a catalogue and makes it the current one. Storing the same version again changes nothing. Says whether it
-    /// was new.
+    /// Stores a catalogue with the files it was read from (path and bytes) and makes it the current one. Storing the same
+    /// version again changes nothing. Says whether it was new.
     ///
     /// # Errors
     /// When it gives stored numbers another meaning, or the database fails.
@@ -16,6 +16,7 @@ impl Store {
         &self,
         catalogue: &Catalogue,
         org_units: &[UnitVersion],
+        files: &[(String, Vec<u8>)],
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let version = catalogue.version().as_str();
@@ -34,6 +35,7 @@ impl Store {
         if is_new {
             insert_org_units(&mut transaction, catalogue, org_units).await?;
             insert_data_sets(&mut transaction, catalogue).await?;
+            refuse_moved_periods(&mut transaction, version).await?;
             refuse_moved_cells(&mut transaction, version).await?;
         } else {
             sqlx::query("UPDATE catalogue_version SET is_current = true WHERE version = $1")
@@ -41,8 +43,25 @@ impl Store {
                 .execute(&mut *transaction)
                 .await?;
         }
+        insert_files(&mut transaction, version, files).await?;
         transaction.commit().await?;
         Ok(is_new)
+    }
+
+    /// The files of a catalogue that was provisioned: path and bytes. None where it was not.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn catalogue_files(
+        &self,
+        version: &CatalogueVersion,
+    ) -> Result<Option<Vec<(String, Vec<u8>)>>, StoreError> {
+        let files: Vec<(String, Vec<u8>)> =
+            sqlx::query_as("SELECT path, content FROM catalogue_file WHERE catalogue_version = $1 ORDER BY path")
+                .bind(version.as_str())
+                .fetch_all(&self.pool)
+                .await?;
+        Ok((!files.is_empty()).then_some(files))
     }
 }
 
@@ -70,6 +89,24 @@ async fn refuse_moved_cells(connection: &mut PgConnection, version: &str) -> Res
     }
 }
 
+/// A catalogue that was provisioned before its files were kept gets them now.
+async fn insert_files(
+    connection: &mut PgConnection,
+    version: &str,
+    files: &[(String, Vec<u8>)],
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO catalogue_file (catalogue_version, path, content)
+         SELECT $1, path, content FROM unnest($2::text[], $3::bytea[]) AS file (path, content) ON CONFLICT DO NOTHING",
+    )
+    .bind(version)
+    .bind(files.iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>())
+    .bind(files.iter().map(|(_, content)| content.as_slice()).collect::<Vec<_>>())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 async fn insert_org_units(
     connection: &mut PgConnection,
     catalogue: &Catalogue,
@@ -94,9 +131,29 @@ async fn insert_org_units(
     .bind(column!(unit => catalogue.level(unit.level).code.as_str()))
     .bind(column!(unit => unit.kind.as_str()))
     .bind(column!(unit => unit.parent.as_ref().map(|parent| parent.as_str())))
-    .execute(connection)
+    .execute(&mut *connection)
     .await?;
+    sqlx::query("INSERT INTO recoding (catalogue_version, day) SELECT $1, unnest($2::date[])")
+        .bind(catalogue.version().as_str())
+        .bind(catalogue.tree().recoded())
+        .execute(connection)
+        .await?;
     Ok(())
+}
+
+/// A form that was reported keeps the kind of its periods and how they are cut.
+async fn refuse_moved_periods(connection: &mut PgConnection, version: &str) -> Result<(), StoreError> {
+    let moved: Option<String> = sqlx::query_scalar(
+        "SELECT old.code FROM data_set AS old
+         JOIN data_set AS new ON new.catalogue_version = $1 AND new.code = old.code
+         WHERE (new.calendar, new.period_type) <> (old.calendar, old.period_type)
+           AND EXISTS (SELECT FROM report WHERE report.catalogue_version = old.catalogue_version AND report.data_set = old.code)
+         LIMIT 1",
+    )
+    .bind(version)
+    .fetch_optional(connection)
+    .await?;
+    moved.map_or(Ok(()), |data_set| Err(StoreError::PeriodsMoved { data_set }))
 }
 
 async fn insert_data_sets(connection: &mut PgConnection, catalogue: &Catalogue) -> Result<(), StoreError> {

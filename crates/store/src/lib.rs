@@ -71,6 +71,12 @@ pub enum StoreError {
         /// The cell as it was.
         cell: String,
     },
+    /// A catalogue cuts the periods of stored reports otherwise.
+    #[error("data set {data_set} was reported on by other periods or another calendar; make another data set")]
+    PeriodsMoved {
+        /// The form.
+        data_set: String,
+    },
     /// The database did not answer in time; what it did is not known.
     #[error("PostgreSQL did not answer within {0:?}")]
     Unanswered(Duration),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use domain::{
     CatalogueVersion, Content, ContentDigest, Key, Note, Report, Revision, SubmissionId, Timestamp, Values, Violations,
-    settle::{Accepted, Origin, Position, Provenance, Superseded},
+    settle::{Accepted, Origin, Position, Provenance, SeriesOf, Superseded},
 };
 use sqlx::{PgConnection, Row as _, postgres::PgRow, types::Json};
 use time::OffsetDateTime;
@@ -15,18 +15,23 @@ use crate::{
     signed, unsigned,
 };
 
-/// What counts for some keys at present.
-pub(crate) async fn standing(connection: &mut PgConnection, keys: &[Key]) -> Result<Vec<Accepted>, StoreError> {
-    let data_sets: Vec<&str> = keys.iter().map(|key| key.data_set.as_str()).collect();
-    let periods: Vec<String> = keys.iter().map(|key| key.period.to_string()).collect();
-    let org_units: Vec<&str> = keys.iter().map(|key| key.org_unit.as_str()).collect();
+/// What counts of some units' forms at present: the reports from a period on, and the last that has values before it.
+pub(crate) async fn series(connection: &mut PgConnection, series: &[SeriesOf]) -> Result<Vec<Accepted>, StoreError> {
     let rows = sqlx::query(
-        "SELECT report.* FROM unnest($1::text[], $2::text[], $3::text[]) AS wanted (data_set, period, org_unit)
-         JOIN report USING (data_set, period, org_unit)",
+        "SELECT report.* FROM unnest($1::text[], $2::text[], $3::text[]) AS wanted (data_set, org_unit, first)
+         CROSS JOIN LATERAL (
+             SELECT * FROM report
+             WHERE report.data_set = wanted.data_set AND report.org_unit = wanted.org_unit AND report.period >= wanted.first
+             UNION ALL (
+                 SELECT * FROM report
+                 WHERE report.data_set = wanted.data_set AND report.org_unit = wanted.org_unit AND report.period < wanted.first
+                   AND NOT withdrawn
+                 ORDER BY period DESC LIMIT 1)
+         ) AS report",
     )
-    .bind(data_sets)
-    .bind(periods)
-    .bind(org_units)
+    .bind(series.iter().map(|of| of.data_set.as_str()).collect::<Vec<_>>())
+    .bind(series.iter().map(|of| of.org_unit.as_str()).collect::<Vec<_>>())
+    .bind(series.iter().map(|of| of.from.to_string()).collect::<Vec<_>>())
     .fetch_all(connection)
     .await?;
     rows.iter().map(read).collect()
@@ -61,8 +66,15 @@ fn read(row: &PgRow) -> Result<Accepted, StoreError> {
         position: Position(unsigned(row.try_get("position")?, "position")?),
     };
     let digest = row.try_get::<&[u8], _>("digest")?.try_into().map(ContentDigest).map_err(|_| malformed("digest"))?;
-    // Warnings stay in the ledger, with the submission they were given to.
-    Ok(Accepted { provenance, report, digest, on_time: row.try_get("on_time")?, warnings: Violations::default() })
+    // Warnings stay in the ledger, with the submission they were given to; the row says how many there are.
+    let warned = u32::try_from(row.try_get::<i32, _>("warnings")?).map_err(|_| malformed("number of warnings"))?;
+    Ok(Accepted {
+        provenance,
+        report,
+        digest,
+        on_time: row.try_get("on_time")?,
+        warnings: Violations::restore(Vec::new(), warned),
+    })
 }
 
 /// Writes the seventeen columns that `report` and `report_history` share.

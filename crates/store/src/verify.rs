@@ -1,6 +1,7 @@
 //! Recomputing every total from the reports, in plain SQL, and comparing.
 //!
-//! Nothing of the fold is used: not its tree, not its arithmetic, not its calendar. The two agree, or one is wrong.
+//! Nothing of the fold is used: not its tree, not its arithmetic, not its calendar, not its way of telling which of a
+//! unit's reports is the latest. The two agree, or one is wrong. Each report is added by the catalogue it was judged by.
 
 use domain::settle::Position;
 use sqlx::Row as _;
@@ -36,79 +37,213 @@ pub struct Mismatch {
     pub org_unit: String,
     /// The level whose reports are added.
     pub level: String,
-    /// Reported, sums and contributing counts as they are stored.
+    /// Reported, on time, with warnings, sums and contributing counts as they are stored.
     pub stored: String,
     /// The same as they should be.
     pub recomputed: String,
 }
 
-/// What the current catalogue says about the forms that were reported, and the last day of each period.
-const SHEETS: &str = "
-CREATE TEMPORARY TABLE sheet ON COMMIT DROP AS
-SELECT DISTINCT data_set.code AS data_set, used.period, period_last_day(used.period, data_set.calendar) AS day,
-    (SELECT array_agg(cell.additive ORDER BY cell.place) FROM cell
-     WHERE cell.catalogue_version = catalogue.version AND cell.data_set = data_set.code) AS additive
-FROM (SELECT data_set, period FROM report UNION SELECT data_set, period FROM total) AS used
-JOIN data_set ON data_set.code = used.data_set
-JOIN catalogue_version AS catalogue ON catalogue.version = data_set.catalogue_version AND catalogue.is_current";
+/// The days on which the tree of each catalogue that reports were judged by changed: where its vintages begin.
+const BOUNDARIES: &str = "
+CREATE TEMPORARY TABLE boundary ON COMMIT DROP AS
+SELECT used.version, days.day
+FROM (SELECT DISTINCT catalogue_version AS version FROM report WHERE NOT withdrawn) AS used
+CROSS JOIN LATERAL (
+    SELECT '-infinity'::date AS day
+    UNION SELECT valid_from FROM org_unit WHERE catalogue_version = used.version
+    UNION SELECT valid_to FROM org_unit WHERE catalogue_version = used.version AND valid_to < 'infinity'
+) AS days";
 
-/// The tree on each of those days.
+/// Those of them on which it changed its shape, and not only names: `latest` begins anew there.
+const SHAPES: &str = "
+CREATE TEMPORARY TABLE shape ON COMMIT DROP AS
+SELECT version, day FROM (
+    SELECT coalesce(new.catalogue_version, old.catalogue_version) AS version, coalesce(new.valid_from, old.valid_to) AS day
+    FROM org_unit AS new FULL JOIN org_unit AS old
+        ON new.catalogue_version = old.catalogue_version AND new.valid_from = old.valid_to AND new.code = old.code
+        AND new.level = old.level AND coalesce(new.parent_code, '') = coalesce(old.parent_code, '')
+    WHERE new.code IS NULL OR old.code IS NULL
+) AS changed WHERE isfinite(day)
+UNION SELECT catalogue_version, day FROM recoding";
+
+/// Each form's period with every longer period it lies in and itself, and the first days of the vintages that report the
+/// two.
+const SPANS: &str = "
+CREATE TEMPORARY TABLE span ON COMMIT DROP AS
+WITH own AS (
+    SELECT used.version, used.data_set, used.period, data_set.calendar, data_set.period_type,
+        period_last_day(used.period, data_set.calendar) AS day
+    FROM (SELECT DISTINCT catalogue_version AS version, data_set, period FROM report WHERE NOT withdrawn) AS used
+    JOIN data_set ON data_set.catalogue_version = used.version AND data_set.code = used.data_set
+), months AS (
+    SELECT own.*, date_trunc('month', day) + CASE WHEN calendar = 'decree09' AND extract(day FROM day) > 14
+        THEN interval '1 month' ELSE interval '0' END AS month
+    FROM own
+), windows AS (
+    SELECT version, data_set, period, period AS whole, day, day AS whole_day FROM own
+    UNION ALL
+    SELECT version, data_set, period, longer.whole, day, period_last_day(longer.whole, calendar)
+    FROM months CROSS JOIN LATERAL (VALUES
+        (to_char(month, 'YYYYMM'), ARRAY['day', 'week']),
+        (to_char(month, 'YYYY\"Q\"Q'), ARRAY['day', 'week', 'month']),
+        (to_char(month, 'YYYY\"S\"') || (extract(month FROM month)::int + 5) / 6, ARRAY['day', 'week', 'month', 'quarter']),
+        (to_char(month, 'YYYY'), ARRAY['day', 'week', 'month', 'quarter', 'half_year'])
+    ) AS longer (whole, of) WHERE period_type = ANY (longer.of)
+    UNION ALL
+    SELECT version, data_set, period, 'latest' || coalesce(to_char(nullif(greatest(since, '2000-01-01'), '2000-01-01'), 'YYYYMMDD'), ''), day, day
+    FROM own CROSS JOIN LATERAL (SELECT max(shape.day) AS since FROM shape WHERE shape.version = own.version AND shape.day <= own.day) AS latest
+)
+SELECT windows.version, windows.data_set, windows.period, windows.whole, windows.period = windows.whole AS is_own,
+    (SELECT max(day) FROM boundary WHERE boundary.version = windows.version AND boundary.day <= windows.day) AS from_day,
+    (SELECT max(day) FROM boundary WHERE boundary.version = windows.version AND boundary.day <= windows.whole_day) AS to_day
+FROM windows";
+
+/// The trees of those vintages.
 const TREE: &str = "
 CREATE TEMPORARY TABLE tree ON COMMIT DROP AS
-SELECT days.day, org_unit.code, org_unit.parent_code, org_unit.level
-FROM (SELECT DISTINCT day FROM sheet) AS days
-JOIN org_unit ON org_unit.valid_from <= days.day AND days.day < org_unit.valid_to
-JOIN catalogue_version AS catalogue ON catalogue.version = org_unit.catalogue_version AND catalogue.is_current";
+SELECT days.version, days.day, org_unit.code, org_unit.parent_code, org_unit.level
+FROM (SELECT version, from_day AS day FROM span UNION SELECT version, to_day FROM span) AS days
+JOIN org_unit ON org_unit.catalogue_version = days.version AND org_unit.valid_from <= days.day AND days.day < org_unit.valid_to";
+
+/// For each two of them, whether each unit of the first goes on to the second.
+const CONTINUED: &str = "
+CREATE TEMPORARY TABLE continued ON COMMIT DROP AS
+SELECT pair.version, pair.from_day, pair.to_day, tree.code, tree.level, tree.parent_code,
+    pair.from_day = pair.to_day OR (
+        NOT EXISTS (SELECT FROM recoding WHERE catalogue_version = pair.version AND pair.from_day < day AND day <= pair.to_day)
+        AND NOT EXISTS (
+            SELECT FROM boundary
+            WHERE boundary.version = pair.version AND pair.from_day < boundary.day AND boundary.day <= pair.to_day
+              AND NOT EXISTS (
+                  SELECT FROM org_unit
+                  WHERE org_unit.catalogue_version = pair.version AND org_unit.code = tree.code AND org_unit.level = tree.level
+                    AND org_unit.valid_from <= boundary.day AND boundary.day < org_unit.valid_to))
+    ) AS goes_on
+FROM (SELECT DISTINCT version, from_day, to_day FROM span) AS pair
+JOIN tree ON tree.version = pair.version AND tree.day = pair.from_day";
+
+/// Where each unit's reports enter the second tree: at itself, or at the nearest unit above it that goes on, or at the root.
+const ENTRIES: &str = "
+CREATE TEMPORARY TABLE entry ON COMMIT DROP AS
+WITH RECURSIVE walk AS (
+    SELECT version, from_day, to_day, code AS unit, level, parent_code IS NULL AS is_root, code AS at, goes_on, parent_code AS next, true AS is_self
+    FROM continued
+    UNION ALL
+    SELECT walk.version, walk.from_day, walk.to_day, walk.unit, walk.level, walk.is_root, above.code, above.goes_on, above.parent_code, false
+    FROM walk JOIN continued AS above
+        ON above.version = walk.version AND above.from_day = walk.from_day AND above.to_day = walk.to_day AND above.code = walk.next
+    WHERE NOT walk.goes_on
+)
+SELECT walk.version, walk.from_day, walk.to_day, walk.unit, walk.level,
+    CASE WHEN walk.goes_on THEN walk.at ELSE root.code END AS at,
+    CASE WHEN walk.goes_on THEN walk.is_self ELSE walk.is_root END AS is_self
+FROM walk LEFT JOIN tree AS root ON root.version = walk.version AND root.day = walk.to_day AND root.parent_code IS NULL
+WHERE walk.goes_on OR walk.next IS NULL";
 
 /// Each unit with each of its ancestors and itself, except where the ancestor has nothing below it: such a unit has no
 /// total, its report is its total.
 const CLOSURE: &str = "
 CREATE TEMPORARY TABLE closure ON COMMIT DROP AS
 WITH RECURSIVE walk AS (
-    SELECT day, code AS unit, level, code AS ancestor, parent_code AS next, true AS own FROM tree
+    SELECT version, day, code AS unit, code AS ancestor, parent_code AS next FROM tree
     UNION ALL
-    SELECT walk.day, walk.unit, walk.level, tree.code, tree.parent_code, false
-    FROM walk JOIN tree ON tree.day = walk.day AND tree.code = walk.next
+    SELECT walk.version, walk.day, walk.unit, tree.code, tree.parent_code
+    FROM walk JOIN tree ON tree.version = walk.version AND tree.day = walk.day AND tree.code = walk.next
 )
-SELECT walk.day, walk.unit, walk.level, walk.ancestor, walk.own
-FROM walk JOIN (SELECT DISTINCT day, parent_code FROM tree) AS parent ON parent.day = walk.day AND parent.parent_code = walk.ancestor";
+SELECT walk.version, walk.day, walk.unit, walk.ancestor
+FROM walk JOIN (SELECT DISTINCT version, day, parent_code FROM tree) AS parent
+    ON parent.version = walk.version AND parent.day = walk.day AND parent.parent_code = walk.ancestor";
+
+/// Each report in each period that it lies in, and where it enters it. `latest_own` numbers a unit's reports in a longer
+/// period from the newest back.
+const ENTERED: &str = "
+CREATE TEMPORARY TABLE entered ON COMMIT DROP AS
+SELECT span.version, span.to_day, report.data_set, span.whole, span.is_own AS is_period, report.period, report.org_unit, entry.at, entry.is_self, entry.level,
+    report.on_time, report.warnings > 0 AS warned, report.cells,
+    row_number() OVER (PARTITION BY report.data_set, span.whole, report.org_unit, entry.is_self ORDER BY report.period DESC) AS newest
+FROM report
+JOIN span ON span.version = report.catalogue_version AND span.data_set = report.data_set AND span.period = report.period
+JOIN entry ON entry.version = span.version AND entry.from_day = span.from_day AND entry.to_day = span.to_day AND entry.unit = report.org_unit
+WHERE NOT report.withdrawn";
+
+/// What each unit's reports come to where they enter, cell by cell: in a longer period what happened is added, and of the
+/// rest the newest value counts, if the unit is still there.
+const UNITS: &str = "
+CREATE TEMPORARY TABLE unit_cell ON COMMIT DROP AS
+WITH form AS (
+    SELECT catalogue_version AS version, data_set,
+        array_agg(additive ORDER BY place) AS additive, array_agg(time_aggregation ORDER BY place) AS over_time
+    FROM cell GROUP BY catalogue_version, data_set
+), given AS (
+    SELECT entered.version, entered.to_day, entered.data_set, entered.whole, entered.is_period, entered.org_unit, entered.period,
+        entered.at, entered.is_self, entered.level, cell.place, cell.value, cell.additive, cell.over_time
+    FROM entered JOIN form USING (version, data_set)
+    CROSS JOIN LATERAL unnest(entered.cells, form.additive, form.over_time) WITH ORDINALITY AS cell (value, additive, over_time, place)
+    WHERE cell.value IS NOT NULL
+), newest AS (
+    SELECT DISTINCT ON (data_set, whole, org_unit, place) version, to_day, data_set, whole, at, is_self, level, place, value, additive
+    FROM given WHERE NOT is_period AND over_time = 'last' AND is_self
+    ORDER BY data_set, whole, org_unit, place, period DESC
+)
+SELECT version, to_day, data_set, whole, at, is_self, level, place, additive, sum(value) AS sum, count(*) AS contributing
+FROM (
+    SELECT version, to_day, data_set, whole, at, is_self, level, place, value, additive FROM given WHERE is_period OR over_time = 'sum'
+    UNION ALL
+    SELECT * FROM (SELECT version, to_day, data_set, whole, at, is_self, level, place, value, additive FROM newest) AS counted
+) AS counted
+GROUP BY version, to_day, data_set, whole, at, is_self, level, place, additive";
 
 const RECOMPUTED: &str = "
 CREATE TEMPORARY TABLE recomputed ON COMMIT DROP AS
-WITH cells AS (
-    SELECT report.data_set, report.period, closure.ancestor AS org_unit, closure.level, given.place,
-        count(*) AS reported,
-        coalesce(sum(given.value) FILTER (WHERE given.additive OR closure.own), 0) AS sum,
-        count(given.value) FILTER (WHERE given.additive OR closure.own) AS contributing
-    FROM report
-    JOIN sheet ON sheet.data_set = report.data_set AND sheet.period = report.period
-    JOIN closure ON closure.day = sheet.day AND closure.unit = report.org_unit
-    CROSS JOIN LATERAL unnest(report.cells, sheet.additive) WITH ORDINALITY AS given (value, additive, place)
-    WHERE NOT report.withdrawn
-    GROUP BY report.data_set, report.period, closure.ancestor, closure.level, given.place
+WITH counts AS (
+    SELECT entered.data_set, entered.whole, closure.ancestor, entered.level, count(*) AS reported,
+        count(*) FILTER (WHERE is_period AND on_time) AS on_time, count(*) FILTER (WHERE is_period AND warned) AS warned
+    FROM entered JOIN closure ON closure.version = entered.version AND closure.day = entered.to_day AND closure.unit = entered.at
+    WHERE is_period OR (is_self AND newest = 1)
+    GROUP BY entered.data_set, entered.whole, closure.ancestor, entered.level
+), cells AS (
+    SELECT unit_cell.data_set, unit_cell.whole, closure.ancestor, unit_cell.level, unit_cell.place,
+        sum(unit_cell.sum) AS sum, sum(unit_cell.contributing) AS contributing
+    FROM unit_cell JOIN closure ON closure.version = unit_cell.version AND closure.day = unit_cell.to_day AND closure.unit = unit_cell.at
+    WHERE unit_cell.additive OR (unit_cell.is_self AND closure.ancestor = unit_cell.at)
+    GROUP BY unit_cell.data_set, unit_cell.whole, closure.ancestor, unit_cell.level, unit_cell.place
+), places AS (
+    SELECT data_set, max(place) AS places FROM cell GROUP BY data_set
+), names AS (
+    SELECT data_set, whole, ancestor, level FROM counts UNION SELECT data_set, whole, ancestor, level FROM cells
 )
-SELECT data_set, period, org_unit, level, max(reported) AS reported,
-    array_agg(sum ORDER BY place) AS sums, array_agg(contributing ORDER BY place) AS contributing
-FROM cells GROUP BY data_set, period, org_unit, level";
+SELECT names.data_set, names.whole AS period, names.ancestor AS org_unit, names.level,
+    coalesce(counts.reported, 0) AS reported, coalesce(counts.on_time, 0) AS on_time, coalesce(counts.warned, 0) AS warned,
+    array_agg(coalesce(cells.sum, 0) ORDER BY place.place) AS sums,
+    array_agg(coalesce(cells.contributing, 0)::bigint ORDER BY place.place) AS contributing
+FROM names JOIN places USING (data_set) CROSS JOIN LATERAL generate_series(1, places.places) AS place (place)
+LEFT JOIN counts USING (data_set, whole, ancestor, level)
+LEFT JOIN cells ON cells.data_set = names.data_set AND cells.whole = names.whole AND cells.ancestor = names.ancestor
+    AND cells.level = names.level AND cells.place = place.place
+GROUP BY names.data_set, names.whole, names.ancestor, names.level, counts.reported, counts.on_time, counts.warned";
 
 /// A total from which every report was withdrawn is kept as zeros, and nothing is recomputed for it: both say nothing. A
 /// total that was written before its form got more cells lacks them: they are zeros that nobody contributed to.
 const COMPARED: &str = "
-WITH stored AS (
-    SELECT total.data_set, total.period, total.org_unit, total.level, total.reported,
+WITH places AS (
+    SELECT data_set, max(place) AS places FROM cell GROUP BY data_set
+), stored AS (
+    SELECT total.data_set, total.period, total.org_unit, total.level, total.reported, total.on_time, total.warned,
         total.sums || missing.zeros AS sums, total.contributing || missing.zeros AS contributing
-    FROM total LEFT JOIN sheet ON sheet.data_set = total.data_set AND sheet.period = total.period
+    FROM total LEFT JOIN places USING (data_set)
     CROSS JOIN LATERAL (
-        SELECT array_fill(0::bigint, ARRAY[greatest(0, coalesce(cardinality(sheet.additive), 0) - cardinality(total.sums))]) AS zeros
+        SELECT array_fill(0::bigint, ARRAY[greatest(0, coalesce(places.places, 0) - cardinality(total.sums))]) AS zeros
     ) AS missing
 )
 SELECT data_set, period, org_unit, level,
-    concat_ws(' ', stored.reported, stored.sums::text, stored.contributing::text) AS stored,
-    concat_ws(' ', recomputed.reported, recomputed.sums::text, recomputed.contributing::text) AS recomputed,
+    concat_ws(' ', stored.reported, stored.on_time, stored.warned, stored.sums::text, stored.contributing::text) AS stored,
+    concat_ws(' ', recomputed.reported, recomputed.on_time, recomputed.warned, recomputed.sums::text, recomputed.contributing::text) AS recomputed,
     count(*) OVER () AS mismatches
 FROM stored FULL JOIN recomputed USING (data_set, period, org_unit, level)
-WHERE (stored.reported, stored.sums::numeric[], stored.contributing) IS DISTINCT FROM (recomputed.reported, recomputed.sums, recomputed.contributing)
-  AND NOT (recomputed.reported IS NULL AND stored.reported = 0 AND 0 = ALL (stored.sums) AND 0 = ALL (stored.contributing))
+WHERE (stored.reported, stored.on_time, stored.warned, stored.sums::numeric[], stored.contributing)
+    IS DISTINCT FROM (recomputed.reported, recomputed.on_time, recomputed.warned, recomputed.sums, recomputed.contributing)
+  AND NOT (recomputed.reported IS NULL AND 0 = ALL (ARRAY[stored.reported, stored.on_time, stored.warned] || stored.sums || stored.contributing))
+  AND NOT (stored.reported IS NULL AND 0 = ALL (ARRAY[recomputed.reported, recomputed.on_time, recomputed.warned] || recomputed.contributing))
 ORDER BY data_set, period, org_unit, level LIMIT $1";
 
 impl Store {
@@ -124,12 +259,22 @@ impl Store {
             "SET LOCAL statement_timeout = '30min'",
             "SET LOCAL jit = off",
             "SET LOCAL work_mem = '128MB'",
-            SHEETS,
-            "ANALYZE sheet",
+            BOUNDARIES,
+            SHAPES,
+            SPANS,
+            "ANALYZE span",
             TREE,
             "ANALYZE tree",
+            CONTINUED,
+            "ANALYZE continued",
+            ENTRIES,
+            "ANALYZE entry",
             CLOSURE,
             "ANALYZE closure",
+            ENTERED,
+            "ANALYZE entered",
+            UNITS,
+            "ANALYZE unit_cell",
             RECOMPUTED,
             "ANALYZE recomputed",
         ] {

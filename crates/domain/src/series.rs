@@ -1,0 +1,204 @@
+//! A unit's reports of one form over time: what a change of one of them does to the totals of its period, and of each
+//! longer one it lies in.
+//!
+//! In a longer period what happened is added up, and of a level or a running count the unit's own latest value counts.
+//! So a report that comes in takes the place of an earlier one's values, leaves those of a later one alone, and gives way
+//! to the earlier one's again when it is withdrawn.
+
+use crate::{
+    Catalogue, Catalogues, LevelIx, Period, UnitIx, Values, Vintage,
+    catalogue::{DataSet, TimeAggregation},
+    fold::{Entry, Tally},
+    settle::{Accepted, SettleError},
+};
+
+/// Where a report stands in the catalogue it was judged by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'c> {
+    pub(crate) catalogue: &'c Catalogue,
+    pub(crate) data_set: &'c DataSet,
+    pub(crate) period: Period,
+    /// In the tree that reports the period.
+    pub(crate) unit: UnitIx,
+}
+
+impl<'c> Place<'c> {
+    pub(crate) fn find(catalogues: &'c Catalogues, accepted: &Accepted) -> Result<Self, SettleError> {
+        let (version, key) = (&accepted.provenance.catalogue, &accepted.report.key);
+        let catalogue = catalogues.find(version).ok_or_else(|| SettleError::Catalogue(version.clone()))?;
+        let data_set = catalogue
+            .find_data_set(key.data_set.as_str())
+            .ok_or_else(|| SettleError::DataSet(version.clone(), key.data_set.clone()))?;
+        let unit = catalogue
+            .vintage(data_set, key.period)
+            .find(key.org_unit.as_str())
+            .ok_or_else(|| SettleError::OrgUnit(version.clone(), key.org_unit.clone(), key.period))?;
+        let (given, cells) =
+            (accepted.report.content.values().map_or(0, |values| values.as_slice().len()), data_set.cells().len());
+        if given > cells {
+            return Err(SettleError::Cells { version: version.clone(), data_set: key.data_set.clone(), given, cells });
+        }
+        Ok(Self { catalogue, data_set, period: key.period, unit })
+    }
+
+    fn level(&self) -> LevelIx {
+        self.catalogue.vintage(self.data_set, self.period).unit(self.unit).level
+    }
+
+    /// The tree to which a period's totals belong.
+    pub(crate) fn vintage(&self, period: Period) -> &'c Vintage {
+        if period.kind() == crate::PeriodType::Latest {
+            return self.catalogue.vintage(self.data_set, self.period); // of the same shape
+        }
+        self.catalogue.vintage(self.data_set, period)
+    }
+
+    /// Where the report enters the totals of a period that it lies in.
+    fn entry(&self, period: Period) -> Entry {
+        let (unit, is_own) = self.catalogue.counts_at(self.data_set, self.unit, self.period, period);
+        Entry { unit, is_own, level: self.level() }
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        std::ptr::eq(self.catalogue, other.catalogue)
+    }
+}
+
+/// A report with values, as it counts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Filed<'a, 'c> {
+    pub(crate) place: Place<'c>,
+    pub(crate) values: &'a Values,
+    pub(crate) on_time: bool,
+    pub(crate) warned: bool,
+    /// The longer periods it lies in, by the catalogue it was judged by.
+    pub(crate) windows: &'a [Period],
+}
+
+impl Filed<'_, '_> {
+    fn lies_in(&self, window: Period) -> bool {
+        self.windows.contains(&window)
+    }
+}
+
+/// What is added where, to the totals of one period.
+#[derive(Debug, Default)]
+pub(crate) struct Differences<'c>(Vec<(Place<'c>, Entry, Tally)>);
+
+impl<'c> Differences<'c> {
+    /// The tally that goes in where a report does.
+    fn at(&mut self, place: Place<'c>, period: Period) -> &mut Tally {
+        let entry = place.entry(period);
+        let found = self.0.iter().position(|(other, at, _)| *at == entry && place.is_same(other));
+        let found = found.unwrap_or_else(|| {
+            self.0.push((place, entry, Tally::zero(place.data_set.cells().len())));
+            self.0.len() - 1
+        });
+        &mut self.0[found].2
+    }
+}
+
+impl<'c> IntoIterator for Differences<'c> {
+    type Item = (Place<'c>, Entry, Tally);
+    type IntoIter = std::vec::IntoIter<Self::Item>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+/// A unit's report for one period as it counted and as it counts, between its reports for other periods.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Turn<'a, 'c> {
+    pub(crate) period: Period,
+    pub(crate) before: Option<Filed<'a, 'c>>,
+    pub(crate) after: Option<Filed<'a, 'c>>,
+    /// For earlier periods, the newest first.
+    pub(crate) earlier: &'a [Filed<'a, 'c>],
+    /// For later periods.
+    pub(crate) later: &'a [Filed<'a, 'c>],
+}
+
+impl<'a, 'c> Turn<'a, 'c> {
+    /// The longer periods whose totals it may move.
+    pub(crate) fn windows(&self) -> Vec<Period> {
+        let mut windows: Vec<Period> = Vec::new();
+        for window in [self.before, self.after].into_iter().flatten().flat_map(|filed| filed.windows) {
+            if !windows.contains(window) {
+                windows.push(*window);
+            }
+        }
+        windows
+    }
+
+    /// What it adds to the totals of its own period.
+    pub(crate) fn own(&self) -> Differences<'c> {
+        let mut differences = Differences::default();
+        for (filed, sign) in [(self.before, -1), (self.after, 1)] {
+            let Some(filed) = filed else { continue };
+            let tally = differences.at(filed.place, self.period);
+            tally.reported += sign;
+            tally.on_time += sign * i64::from(filed.on_time);
+            tally.warned += sign * i64::from(filed.warned);
+            for (cell, value) in filed.values.as_slice().iter().enumerate() {
+                if let Some(value) = value {
+                    tally.count(cell, *value, sign);
+                }
+            }
+        }
+        differences
+    }
+
+    /// What it adds to the totals of a longer period.
+    pub(crate) fn within(&self, window: Period) -> Differences<'c> {
+        let mut differences = Differences::default();
+        let inside = |filed: &Filed<'a, 'c>| filed.lies_in(window);
+        let (before, after) = (self.before.filter(inside), self.after.filter(inside));
+        for (filed, sign) in [(before, -1), (after, 1)] {
+            let Some(filed) = filed else { continue };
+            let cells = filed.place.data_set.cells();
+            for (cell, value) in filed.values.as_slice().iter().enumerate() {
+                if let Some(value) = value.filter(|_| cells[cell].element.time_aggregation == TimeAggregation::Sum) {
+                    differences.at(filed.place, window).count(cell, value, sign);
+                }
+            }
+        }
+
+        // The latest value is one of a unit that is there when the window ends.
+        let remains = |filed: &Filed<'a, 'c>| inside(filed) && filed.place.entry(window).is_own;
+        let (before, after) = (before.filter(remains), after.filter(remains));
+        let earlier: Vec<_> = self.earlier.iter().copied().take_while(inside).filter(remains).collect();
+        let later: Vec<_> = self.later.iter().copied().take_while(inside).filter(remains).collect();
+        if later.is_empty() {
+            let last = earlier.first().copied();
+            let (was, is) = (before.or(last), after.or(last));
+            if let Some(was) = was {
+                differences.at(was.place, window).reported -= 1;
+            }
+            if let Some(is) = is {
+                differences.at(is.place, window).reported += 1;
+            }
+        }
+        let Some(Place { data_set, .. }) = after.or(before).map(|filed| filed.place) else { return differences };
+        for (cell, _) in data_set
+            .cells()
+            .iter()
+            .enumerate()
+            .filter(|(_, cell)| cell.element.time_aggregation == TimeAggregation::Last)
+        {
+            let value = |filed: &Filed<'a, 'c>| filed.values.get(cell).map(|value| (filed.place, value));
+            if later.iter().any(|filed| value(filed).is_some()) {
+                continue;
+            }
+            let last = || earlier.iter().find_map(value);
+            let was = before.as_ref().and_then(value).or_else(last);
+            let is = after.as_ref().and_then(value).or_else(last);
+            if let Some((place, value)) = was {
+                differences.at(place, window).count(cell, value, -1);
+            }
+            if let Some((place, value)) = is {
+                differences.at(place, window).count(cell, value, 1);
+            }
+        }
+        differences
+    }
+}
