@@ -5,6 +5,7 @@
     reason = "what does not hold has failed the test, also in the functions that tests share"
 )]
 
+mod catalogues;
 mod command_line;
 mod fates;
 mod happy;

@@ -74,8 +74,10 @@ pub struct World {
     pub store: Store,
     /// A look into the streams.
     pub connection: Connection,
-    /// The catalogue.
+    /// The catalogue that is shipped.
     pub catalogue: Arc<Catalogue>,
+    /// Where the catalogue is that services are started with.
+    pub catalogue_dir: PathBuf,
     dir: tempfile::TempDir,
 }
 
@@ -101,12 +103,12 @@ impl World {
         let store = Store::connect("tests", &StoreConfig::to(postgres.url())).await.unwrap();
         let catalogue = Arc::new(catalogue::load(&catalogue_dir()).unwrap().catalogue);
         let dir = tempfile::tempdir().unwrap();
-        Self { nats, postgres, store, connection, catalogue, dir }
+        Self { nats, postgres, store, connection, catalogue, catalogue_dir: catalogue_dir(), dir }
     }
 
     /// Makes what is missing of streams, schema and catalogue.
     pub async fn provision(&self, topology: &Topology) -> cli::provision::Done {
-        let loaded = catalogue::load(&catalogue_dir()).unwrap();
+        let loaded = catalogue::load(&self.catalogue_dir).unwrap();
         cli::provision::provision(&self.connection, &self.store, topology, &loaded, &SystemClock).await.unwrap()
     }
 
@@ -126,7 +128,7 @@ impl World {
     }
 
     fn config(&self, name: &str, more: &str) -> String {
-        let catalogue = catalogue_dir();
+        let catalogue = &self.catalogue_dir;
         let nats = self.nats.url();
         let mut config = format!(
             "catalogue = {catalogue:?}\n{more}\n[telemetry]\nformat = \"json\"\nfilter = \"info\"\n[nats]\nurl = \"{nats}\"\n"

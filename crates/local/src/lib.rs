@@ -4,6 +4,7 @@ mod nats;
 mod ports;
 mod postgres;
 mod process;
+pub mod send;
 mod stack;
 mod tools;
 mod workdir;

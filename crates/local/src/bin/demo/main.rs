@@ -9,7 +9,6 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it is a program for people")]
 
 mod plan;
-mod send;
 mod show;
 mod watch;
 
@@ -20,7 +19,8 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Parser;
-use local::{Stack, StackOptions};
+use indicatif::{ProgressBar, ProgressStyle};
+use local::{Stack, StackOptions, send};
 use messaging::Topology;
 use runtime::{
     Shutdown,
@@ -120,12 +120,20 @@ async fn show_everything(stack: &Stack, arguments: &Arguments, root: &Path) -> a
     let counting = Counting::start(stack, plan.first_reports()).await?;
 
     let started = Instant::now();
-    let first = send::all(stack.collector, plan.first(), usize::from(arguments.senders), "báo cáo / reports").await?;
+    let senders = usize::from(arguments.senders);
+    let style = ProgressStyle::with_template("{prefix:>22} {bar:40} {human_pos:>7}/{human_len} {per_sec}")?;
+    let progress = |name: &'static str, reports: &[_]| {
+        ProgressBar::new(reports.len() as u64).with_style(style.clone()).with_prefix(name)
+    };
+    let first = plan.first();
+    let bar = progress("báo cáo / reports", &first);
+    let first = send::all(stack.collector, first, senders, bar).await?;
     let counted = counting.finish().await?;
     let burst = started.elapsed();
     let mut sent = first;
     for (name, reports) in plan.second() {
-        sent.merge(send::all(stack.collector, reports, usize::from(arguments.senders), name).await?);
+        let bar = progress(name, &reports);
+        sent.merge(send::all(stack.collector, reports, senders, bar).await?);
     }
     let fates = watch::settled(&stack.store, sent.acknowledged).await?;
 

@@ -5,14 +5,13 @@ use std::{collections::BTreeMap, time::Duration};
 use anyhow::Context as _;
 use domain::number::VIETNAMESE;
 use hdrhistogram::Histogram;
-use local::Stack;
+use local::{Stack, send::Sent};
 use proto::pb::query::v1::{GetTotalsRequest, Totals, query_service_client::QueryServiceClient};
 use store::FateCounts;
 use tonic::transport::Channel;
 
 use crate::{
     plan::{IDENTITY, ORGANISATION, Plan},
-    send::Sent,
     watch::Counted,
 };
 

@@ -1,10 +1,10 @@
-//! Pushing reports over gRPC, as several senders do at the same time.
+//! Pushing reports over gRPC, as several senders do at the same time: for the demonstration and the published figures.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use hdrhistogram::Histogram;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use proto::pb::{
     collector::v1::{
         SubmitStreamRequest, collector_service_client::CollectorServiceClient, submit_stream_response::Outcome,
@@ -23,14 +23,17 @@ const IN_FLIGHT: usize = 512;
 
 /// What came of sending.
 #[derive(Debug)]
-pub(crate) struct Sent {
-    pub(crate) sent: i64,
-    pub(crate) acknowledged: i64,
-    pub(crate) refused: i64,
+pub struct Sent {
+    /// How many reports were sent.
+    pub sent: i64,
+    /// How many are durable.
+    pub acknowledged: i64,
+    /// How many were refused at once.
+    pub refused: i64,
     /// Microseconds from sending a report to its acknowledgement.
-    pub(crate) acknowledgement: Histogram<u64>,
-    /// When each report went out.
-    pub(crate) at: Vec<(String, Instant)>,
+    pub acknowledgement: Histogram<u64>,
+    /// When each report went out, by data set and submission id.
+    pub at: Vec<(String, Instant)>,
     /// Those that the collector asks for again.
     again: Vec<Report>,
 }
@@ -41,7 +44,8 @@ impl Sent {
         Ok(Self { sent: 0, acknowledged: 0, refused: 0, acknowledgement, at, again })
     }
 
-    pub(crate) fn merge(&mut self, other: Self) {
+    /// Adds what came of sending others.
+    pub fn merge(&mut self, other: Self) {
         let Self { sent, acknowledged, refused, acknowledgement, at, again } = other;
         self.sent += sent;
         self.acknowledged += acknowledged;
@@ -56,15 +60,16 @@ impl Sent {
 }
 
 /// Sends reports through several senders, again where the collector asks for it, and waits for all receipts.
-pub(crate) async fn all(
+///
+/// # Errors
+/// When the collector goes away, or still refuses after a minute.
+pub async fn all(
     collector: SocketAddr,
     reports: Vec<Report>,
     senders: usize,
-    name: &str,
+    progress: ProgressBar,
 ) -> anyhow::Result<Sent> {
     const PATIENCE: Duration = Duration::from_secs(60);
-    let style = ProgressStyle::with_template("{prefix:>22} {bar:40} {human_pos:>7}/{human_len} {per_sec}")?;
-    let progress = ProgressBar::new(reports.len() as u64).with_style(style).with_prefix(name.to_owned());
     let deadline = Instant::now() + PATIENCE;
     let mut all = Sent::new()?;
     all.sent = i64::try_from(reports.len())?;

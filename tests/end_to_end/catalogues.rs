@@ -1,0 +1,111 @@
+//! A new version of the catalogue, while reports by the old one count.
+
+use std::{fs, path::Path};
+
+use tests::{World, int, report, small_topology};
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let to = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &to)
+        } else {
+            fs::copy(entry.path(), to).map(drop).unwrap()
+        }
+    }
+}
+
+/// Copies a catalogue with some files changed.
+fn changed(to: &Path, edits: &[(&str, &str, &str)]) {
+    copy(&tests::catalogue_dir(), to);
+    for (file, old, new) in edits {
+        let text = fs::read_to_string(to.join(file)).unwrap();
+        assert!(text.contains(old), "{file} has no {old:?}");
+        fs::write(to.join(file), text.replacen(old, new, 1)).unwrap();
+    }
+}
+
+/// Goal: a new catalogue says that a commune lies in another district. What was reported by the old one stays where it was
+/// counted; what is reported by the new one, a correction too, counts where the new one says; and each report and total can
+/// be made again from the reports.
+#[tokio::test(flavor = "multi_thread")]
+async fn reports_count_by_the_catalogue_they_were_judged_by() {
+    let mut world = World::start().await;
+    let mut services = world.services().await;
+    let total = |totals| tests::sum(&totals, "commune", "id_eligible_citizens");
+    for (unit, value) in [("31498", 1), ("31501", 10), ("31504", 100)] {
+        services.submit(&report(unit, 1, vec![int("id_eligible_citizens", value)])).await.unwrap();
+    }
+    world.settled(3).await;
+    let first = services.totals("941", "identity", "202211").await;
+    assert_eq!(total(first.clone()), Some(111));
+
+    let dir = tempfile::tempdir().unwrap();
+    let rows = fs::read_to_string(tests::catalogue_dir().join("org_units.csv")).unwrap();
+    let moved = |unit: &str| {
+        let row = rows.lines().find(|row| row.starts_with(&format!("{unit},")) && row.contains(",941,")).unwrap();
+        (row.to_owned(), row.replace(",941,", ",942,"))
+    };
+    let ((a, a_moved), (b, b_moved)) = (moved("31501"), moved("31504"));
+    changed(dir.path(), &[("org_units.csv", &a, &a_moved), ("org_units.csv", &b, &b_moved)]);
+    world.catalogue_dir = dir.path().to_owned();
+    let done = world.provision(&small_topology()).await;
+    assert!(done.catalogue_is_new && done.catalogue_version != first.catalogue_version, "{done:?}");
+    for service in [&mut services.collector, &mut services.validator, &mut services.aggregator, &mut services.query] {
+        service.kill_hard().await;
+        service.assert_quiet();
+    }
+    let fresh = world.services().await;
+    services.replace_all(fresh).await;
+
+    world.verified().await;
+    assert_eq!(total(services.totals("941", "identity", "202211").await), Some(111), "nothing has moved");
+    // A correction of one that was moved, and a first report of another.
+    services.submit(&report("31501", 2, vec![int("id_eligible_citizens", 20)])).await.unwrap();
+    services.submit(&report("31507", 1, vec![int("id_eligible_citizens", 1_000)])).await.unwrap();
+    world.settled(5).await;
+    world.verified().await;
+    for (unit, sum) in [("941", 1_101), ("942", 20), ("94", 1_121), ("VN", 1_121)] {
+        for period in ["202211"] {
+            let totals = services.totals(unit, "identity", period).await;
+            assert_eq!(totals.catalogue_version, done.catalogue_version);
+            assert_eq!(total(totals), Some(sum), "{unit} {period}");
+        }
+    }
+    assert_eq!(services.aggregator.said("loaded an earlier catalogue"), 1);
+    services.assert_quiet();
+}
+
+/// Goal: a catalogue that gives stored numbers another meaning is refused, and the one before it stays in force.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_catalogue_that_moves_cells_or_periods_is_refused() {
+    let world = World::start().await;
+    let services = world.services().await;
+    services.submit(&report("31498", 1, vec![int("id_eligible_citizens", 1)])).await.unwrap();
+    world.settled(1).await;
+    let line = |element| format!("    {{ element = \"{element}\" }},\n");
+    let (eligible, collected) = (line("id_eligible_citizens"), line("id_card_records_collected"));
+    let (first, second) = (format!("{eligible}{collected}"), format!("{collected}{eligible}"));
+    for (edit, why) in [
+        (
+            ("data_sets/identity.toml", first.as_str(), second.as_str()),
+            "cell 1 of data set identity, id_eligible_citizens",
+        ),
+        (
+            ("data_sets/identity.toml", "\"decree09\"", "\"gregorian\""),
+            "data set identity was reported on by other periods",
+        ),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        changed(dir.path(), &[edit]);
+        let loaded = catalogue::load(dir.path()).unwrap();
+        let clock = runtime::SystemClock;
+        let refused =
+            cli::provision::provision(&world.connection, &world.store, &small_topology(), &loaded, &clock).await;
+        let told = refused.unwrap_err().to_string();
+        assert!(told.contains(why), "{told}");
+    }
+    world.verified().await;
+    services.assert_quiet();
+}
