@@ -67,7 +67,7 @@ async fn reports_count_by_the_catalogue_they_were_judged_by() {
     world.settled(5).await;
     world.verified().await;
     for (unit, sum) in [("941", 1_101), ("942", 20), ("94", 1_121), ("VN", 1_121)] {
-        for period in ["202211"] {
+        for period in ["202211", "2022Q4", "latest"] {
             let totals = services.totals(unit, "identity", period).await;
             assert_eq!(totals.catalogue_version, done.catalogue_version);
             assert_eq!(total(totals), Some(sum), "{unit} {period}");

@@ -104,6 +104,10 @@ async fn garbage_in_a_batch_is_rejected_report_by_report() {
             named("id_eligible_citizens", Some(value::Value::Decimal("-".to_owned() + &"9".repeat(5_000)))),
         ],
     );
+    let timed = |unit, number_of, received_at_micros| SubmittedReport {
+        received_at_micros,
+        ..submitted(Some(number(unit, number_of)))
+    };
     let bad = [
         submitted(None),
         submitted(Some(Report::default())),
@@ -115,30 +119,30 @@ async fn garbage_in_a_batch_is_rejected_report_by_report() {
         submitted(Some(Report { revision: Some(i64::MAX), ..number("31501", 1) })),
         submitted(Some(Report { revision: None, ..number("31501", 1) })),
         submitted(Some(Report { submission_id: uuid::Uuid::nil().to_string(), ..number("31501", 1) })),
-    ];
-    let timed = |unit, number_of, received_at_micros| SubmittedReport {
-        received_at_micros,
-        ..submitted(Some(number(unit, number_of)))
-    };
-    // The largest number there may be, and the first and last instants there are.
-    let good = [
-        timed("31501", 100_000_000_000_000, 0),
+        // Before November 2022 began.
+        timed("31504", 10, 0),
         timed("31504", 10, i64::MIN),
+    ];
+    // The largest number there may be, and the last instant there is.
+    let good = [
+        submitted(Some(number("31501", 100_000_000_000_000))),
         timed("31507", 100, i64::MAX),
         SubmittedReport { principal: "x\0".repeat(10_000), ..submitted(Some(number("31510", 1_000))) },
         submitted(Some(Report { revision: Some(Revision::MOST), ..number("31513", 10_000) })),
     ];
     publish(&world, batch(&[&bad[..], &good[..]].concat())).await;
-    counts_on(&world, &services, "31498", 1, 100_000_000_011_111).await;
+    counts_on(&world, &services, "31498", 1, 100_000_000_011_101).await;
 
     let ledger = world.store.fate_counts().await.unwrap();
-    assert_eq!((ledger.accepted, ledger.rejected, ledger.settled()), (6, 10, 16));
+    assert_eq!((ledger.accepted, ledger.rejected, ledger.settled()), (5, 12, 17));
     let of = |submitted: &SubmittedReport| submitted.report.as_ref().unwrap().submission_id.parse().unwrap();
     for (place, reason) in [
         (4, "VALUE_OUT_OF_RANGE"),
         (5, "VALUE_OUT_OF_RANGE"),
         (6, "REVISION_OUT_OF_RANGE"),
         (7, "REVISION_OUT_OF_RANGE"),
+        (10, "PERIOD_NOT_STARTED"),
+        (11, "PERIOD_NOT_STARTED"),
     ] {
         let submission = world.store.submission(domain::SubmissionId(of(&bad[place]))).await.unwrap().unwrap();
         assert_eq!(submission.fate, Fate::Rejected);

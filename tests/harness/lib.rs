@@ -136,7 +136,7 @@ impl World {
         if matches!(name, "collector" | "query") {
             config += "[grpc]\nlisten = \"127.0.0.1:0\"\ndrain_timeout = \"10s\"\n";
         }
-        if matches!(name, "aggregator" | "query") {
+        if matches!(name, "validator" | "aggregator" | "query") {
             config += &format!("[store]\nurl = \"{}\"\n", self.postgres.url());
         }
         config

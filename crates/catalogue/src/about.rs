@@ -1,13 +1,19 @@
 //! `catalogue.toml`: what the catalogue is.
 
 use serde::Deserialize;
+use time::{Date, UtcOffset, macros::offset};
 use toml::Spanned;
 
 use crate::{
-    fault::{Faults, filled},
+    day,
+    fault::{Faults, Place, filled, one_of},
     files::{ABOUT, Files},
     toml_file::TomlFile,
 };
+
+/// The time zones in which the days of a catalogue's periods may begin and end. Only such as do not change their clocks:
+/// there a day begins at one offset from UTC all year.
+const TIME_ZONES: [(&str, UtcOffset); 2] = [("Asia/Ho_Chi_Minh", offset!(+7)), ("Etc/UTC", offset!(UTC))];
 
 /// What a catalogue is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,12 +36,26 @@ struct Row {
     title_en: Spanned<String>,
     version: Spanned<String>,
     time_zone: Spanned<String>,
+    #[serde(default)]
+    recoded: Vec<Spanned<String>>,
 }
 
-/// What the catalogue is, and its version without the fingerprint.
-pub(crate) fn read(files: &Files, faults: &mut Faults) -> Option<(About, String)> {
+/// What the file says.
+#[derive(Debug)]
+pub(crate) struct Head<'a> {
+    pub(crate) about: About,
+    /// The version without the fingerprint.
+    pub(crate) version: String,
+    /// The offset of the time zone.
+    pub(crate) utc_offset: UtcOffset,
+    /// The days on which codes were given anew. Whether the tree changed on them is another's question.
+    pub(crate) recoded: Vec<(Place<'a>, Date)>,
+}
+
+/// What the catalogue is.
+pub(crate) fn read<'a>(files: &'a Files, faults: &mut Faults) -> Option<Head<'a>> {
     let file = files.text(ABOUT, faults)?;
-    let Row { name, title_vi, title_en, version, time_zone } = TomlFile::open(file, faults)?.rest(faults)?;
+    let Row { name, title_vi, title_en, version, time_zone, recoded } = TomlFile::open(file, faults)?.rest(faults)?;
     for (key, text) in [("name", &name), ("version", &version)] {
         if !is_word(text.get_ref(), "._-") {
             let what =
@@ -46,13 +66,16 @@ pub(crate) fn read(files: &Files, faults: &mut Faults) -> Option<(About, String)
     for (key, text) in [("title_vi", &title_vi), ("title_en", &title_en)] {
         filled(file.place(text.span().start), [(key, text.get_ref())], faults);
     }
-    // Which zones exist only the time zone database knows; an empty or mistyped word is caught here.
-    if !(is_word(time_zone.get_ref(), "_-+/") && time_zone.get_ref().contains('/')) {
-        let what = format!("time_zone `{}` must be a name such as Asia/Ho_Chi_Minh", time_zone.get_ref());
-        faults.add(file.place(time_zone.span().start), what);
-    }
+    let place = file.place(time_zone.span().start);
+    let utc_offset = one_of((place, "time_zone"), time_zone.get_ref(), &TIME_ZONES, faults);
+    let recoded = recoded.iter().filter_map(|text| {
+        let place = file.place(text.span().start);
+        day::read((place, "recoded"), text.get_ref(), faults).map(|day| (place, day))
+    });
+    let recoded = recoded.collect();
     let [name, title_vi, title_en, time_zone] = [name, title_vi, title_en, time_zone].map(Spanned::into_inner);
-    Some((About { name, title_vi, title_en, time_zone }, version.into_inner()))
+    let about = About { name, title_vi, title_en, time_zone };
+    Some(Head { about, version: version.into_inner(), utc_offset: utc_offset?, recoded })
 }
 
 fn is_word(text: &str, punctuation: &str) -> bool {
@@ -78,16 +101,29 @@ mod tests {
         );
         assert_eq!(
             faults("Asia/Ho_Chi_Minh", "Hanoi"),
-            "catalogue.toml:5: time_zone `Hanoi` must be a name such as Asia/Ho_Chi_Minh"
+            "catalogue.toml:5: time_zone `Hanoi` must be one of Asia/Ho_Chi_Minh, Etc/UTC"
+        );
+        assert_eq!(
+            faults("\nversion", "\nrecoded = [\"2025-07-01\", \"1/7/2025\"]\nversion"),
+            "catalogue.toml:4: recoded `1/7/2025` must be a day written as 2025-07-01"
         );
         assert_eq!(faults("Sample", " "), "catalogue.toml:3: title_en is empty; every title_en needs a text");
+    }
+
+    #[test]
+    fn the_time_zone_gives_the_offset() {
+        let mut files = Files::sample();
+        let offset = |files: &Files| read(files, &mut Faults::default()).unwrap().utc_offset;
+        assert_eq!(offset(&files), offset!(+7));
+        files.edit(ABOUT, "Asia/Ho_Chi_Minh", "Etc/UTC");
+        assert_eq!(offset(&files), UtcOffset::UTC);
     }
 
     #[test]
     fn keys_must_be_the_known_ones() {
         assert_eq!(
             faults("title_vi", "titel_vi"),
-            "catalogue.toml:2: unknown field `titel_vi`, expected one of `name`, `title_vi`, `title_en`, `version`, `time_zone`"
+            "catalogue.toml:2: unknown field `titel_vi`, expected one of `name`, `title_vi`, `title_en`, `version`, `time_zone`, `recoded`"
         );
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     files::{DATA_ELEMENTS, Files},
     levels::Levels,
     options::OptionLists,
+    rule_text::FUNCTIONS,
 };
 
 const COLUMNS: [&str; 11] = [
@@ -86,7 +87,7 @@ pub(crate) struct Element {
 pub(crate) struct Elements(BTreeMap<String, Option<Element>>);
 
 impl Elements {
-    pub(crate) fn read(files: &Files, levels: &Levels, options: &OptionLists, faults: &mut Faults) -> Self {
+    pub(crate) fn read(files: &Files, levels: &Levels<'_>, options: &OptionLists, faults: &mut Faults) -> Self {
         let mut elements = BTreeMap::new();
         let Some(file) = files.text(DATA_ELEMENTS, faults) else { return Self(elements) };
         let mut seen: HashMap<String, Place<'_>> = HashMap::new();
@@ -116,10 +117,17 @@ impl Elements {
     }
 }
 
+impl Elements {
+    /// The name of the list by which a data element is broken down.
+    pub(crate) fn list_of(&self, code: &str) -> Option<String> {
+        self.0.get(code)?.as_ref()?.options.clone()
+    }
+}
+
 fn read_row(
     place: Place<'_>,
     row: Row,
-    levels: &Levels,
+    levels: &Levels<'_>,
     options: &OptionLists,
     faults: &mut Faults,
 ) -> Option<Element> {
@@ -162,8 +170,8 @@ fn read_row(
 
 /// A code that a rule's text can name: a `-` in it would read as a minus, `sum(` and `prev(` as functions.
 fn read_code(place: Place<'_>, code: &str, faults: &mut Faults) -> Option<DataElementCode> {
-    if code.contains('-') || code.starts_with(|c: char| c.is_ascii_digit()) || ["sum", "prev"].contains(&code) {
-        let what = "must begin with a letter, have no '-', and be neither `sum` nor `prev`, so that a rule can name it";
+    if code.contains('-') || code.starts_with(|c: char| c.is_ascii_digit()) || FUNCTIONS.contains(&code) {
+        let what = "must begin with a letter, have no '-', and be none of `sum`, `prev` and `given`, so that a rule can name it";
         faults.add(place, format!("code `{code}` {what}"));
         return None;
     }
@@ -249,12 +257,12 @@ mod tests {
             faults(&(row("n") + &row("n"))),
             "data_elements.csv:3: data element `n` is defined twice; first on line 2"
         );
-        for code in ["a-b", "1a", "sum", "prev"] {
+        for code in ["a-b", "1a", "sum", "prev", "given"] {
             assert_eq!(
                 faults(&row(code)),
                 format!(
-                    "data_elements.csv:2: code `{code}` must begin with a letter, have no '-', and be neither `sum` nor \
-                     `prev`, so that a rule can name it"
+                    "data_elements.csv:2: code `{code}` must begin with a letter, have no '-', and be none of `sum`, \
+                     `prev` and `given`, so that a rule can name it"
                 )
             );
         }

@@ -4,27 +4,31 @@ use std::collections::HashMap;
 
 use domain::{
     Calendar, DataSetCode, LevelIx, PeriodType,
-    catalogue::{CategoryOption, Cell, DataSet, DataSetParts, LevelSet, Schedule},
+    catalogue::{CategoryOption, Cell, DataSetParts, LevelSet, Schedule, ValueType},
 };
 use serde::Deserialize;
 use toml::Spanned;
 
 use crate::{
     data_elements::{Element, Elements},
-    fault::{Faults, Place, filled, parsed},
+    fault::{Faults, Place, filled, listed, parsed},
     files::{DATA_SETS, Files, TextFile},
     levels::Levels,
+    option_groups::OptionGroups,
     options::OptionLists,
     rules::{self, RuleRow},
-    toml_file::TomlFile,
+    toml_file::{Table, TomlFile},
 };
 
 /// A form with more cells than this is several forms.
 const CELLS_LIMIT: usize = 1000;
 
+/// A deadline or a closing later than a year after the period is a slip.
+const DAYS_LIMIT: u16 = 366;
+
 type Codes = Spanned<Vec<Spanned<String>>>;
 
-/// A data set's file without its cells and rules.
+/// A data set's file without its cells, deadlines and rules.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Row {
@@ -33,6 +37,8 @@ struct Row {
     period_type: Spanned<String>,
     calendar: Spanned<String>,
     levels: Codes,
+    closes_after_days: Option<Spanned<u16>>,
+    outliers: Option<Codes>,
 }
 
 /// An entry of `cells`: a data element with its options.
@@ -45,27 +51,27 @@ struct CellRow {
 }
 
 /// The definitions a form draws on.
-#[derive(Clone, Copy)]
-struct Definitions<'a> {
-    levels: &'a Levels,
-    elements: &'a Elements,
-    options: &'a OptionLists,
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Definitions<'a> {
+    pub(crate) levels: &'a Levels<'a>,
+    pub(crate) elements: &'a Elements,
+    pub(crate) options: &'a OptionLists,
+    pub(crate) groups: &'a OptionGroups<'a>,
 }
 
-/// The data sets that have no fault.
-pub(crate) fn read(
-    files: &Files,
-    levels: &Levels,
-    elements: &Elements,
-    options: &OptionLists,
-    faults: &mut Faults,
-) -> Vec<DataSet> {
-    let definitions = Definitions { levels, elements, options };
+/// The data sets that have no fault, without indicators and targets.
+pub(crate) fn read(files: &Files, definitions: Definitions<'_>, faults: &mut Faults) -> Vec<DataSetParts> {
     let paths: Vec<(&str, &str)> = files.of(DATA_SETS).collect();
     if paths.is_empty() {
         faults.add(Place::file("data_sets"), "has no data set; a catalogue has at least one, data_sets/<code>.toml");
     }
     paths.into_iter().filter_map(|(code, path)| read_data_set(files, code, path, definitions, faults)).collect()
+}
+
+/// The places of a data element's cells in a data set.
+pub(crate) fn cells_of<'d>(data_set: &'d DataSetParts, element: &'d str) -> impl Iterator<Item = usize> + 'd {
+    let places = data_set.cells.iter().enumerate();
+    places.filter(move |(_, cell)| cell.element.code.as_str() == element).map(|(place, _)| place)
 }
 
 fn read_data_set(
@@ -74,15 +80,19 @@ fn read_data_set(
     path: &str,
     definitions: Definitions<'_>,
     faults: &mut Faults,
-) -> Option<DataSet> {
+) -> Option<DataSetParts> {
     let before = faults.count();
     let code = parsed::<DataSetCode>((Place::file(path), "the file's name without .toml"), code, faults);
     let mut table = TomlFile::open(files.text(path, faults)?, faults)?;
     let file = table.file;
     let cell_rows: Vec<(Place<'_>, CellRow)> = table.take_list("cells", faults);
     let rule_rows: Vec<(Place<'_>, RuleRow)> = table.take_list("rule", faults);
+    let deadlines: Option<Table<'_, u16>> = table.take_table("deadlines", faults);
     let row: Option<Row> = table.rest(faults);
     let levels = row.as_ref().and_then(|row| level_set(file, &row.levels, definitions.levels, faults));
+    let closes = row.as_ref().and_then(|row| row.closes_after_days.as_ref());
+    let closes = closes.map(|days| (file.place(days.span().start), *days.get_ref()));
+    let schedule = read_schedule(deadlines, closes, levels, definitions.levels, faults);
 
     let cells = read_cells(file, cell_rows, levels, definitions, faults).filter(|_| faults.count() == before);
     if cells.as_ref().is_some_and(Vec::is_empty) {
@@ -93,7 +103,7 @@ fn read_data_set(
     }
     let rules = rules::read(file, rule_rows.into_iter().map(|(_, row)| row).collect(), cells.as_deref(), faults);
 
-    let Row { name_vi, name_en, period_type, calendar, levels: level_codes } = row?;
+    let Row { name_vi, name_en, period_type, calendar, levels: level_codes, closes_after_days: _, outliers } = row?;
     let place = |text: &Spanned<String>| file.place(text.span().start);
     filled(place(&name_vi), [("name_vi", name_vi.get_ref())], faults);
     filled(place(&name_en), [("name_en", name_en.get_ref())], faults);
@@ -101,6 +111,7 @@ fn read_data_set(
     let calendar =
         calendar.get_ref().parse::<Calendar>().map_err(|error| faults.add(place(&calendar), error.to_string())).ok();
     let (levels, cells) = (levels?, cells?);
+    let outliers = outliers.map_or_else(Vec::new, |codes| read_outliers(file, &codes, &cells, faults));
     if faults.count() == before {
         for idle in levels.iter().filter(|level| !cells.iter().any(|cell| cell.levels.contains(*level))) {
             let what =
@@ -111,28 +122,96 @@ fn read_data_set(
     if faults.count() > before {
         return None;
     }
-    let (name_vi, name_en) = (name_vi.into_inner(), name_en.into_inner());
-    let parts = DataSetParts {
+    let groups = definitions.groups.of_cells(&cells, |element| definitions.elements.list_of(element));
+    Some(DataSetParts {
         code: code?,
-        name_vi,
-        name_en,
+        name_vi: name_vi.into_inner(),
+        name_en: name_en.into_inner(),
         period_type: period_type?,
         calendar: calendar?,
         levels,
-        schedule: Schedule::default(),
+        schedule,
         cells,
-        groups: Vec::new(),
+        groups,
         rules,
-        outliers: Vec::new(),
+        outliers,
         indicators: Vec::new(),
         targets: Vec::new(),
+    })
+}
+
+/// When reports come in. `levels` are those that report, none where they have a fault.
+fn read_schedule(
+    deadlines: Option<Table<'_, u16>>,
+    closes: Option<(Place<'_>, u16)>,
+    levels: Option<LevelSet>,
+    names: &Levels<'_>,
+    faults: &mut Faults,
+) -> Schedule {
+    let too_long = |(place, key, days): (Place<'_>, &str, u16), faults: &mut Faults| {
+        if days > DAYS_LIMIT {
+            faults.add(place, format!("{key} = {days} is more than a year; {DAYS_LIMIT} days is the limit"));
+        }
     };
-    // What the domain refuses was refused above with its line; this is the second of the pair.
-    DataSet::new(parts).map_err(|error| faults.add(Place::file(path), error.to_string())).ok()
+    let mut schedule = Schedule { deadlines: Vec::new(), closes_after: closes.map(|(_, days)| days) };
+    if let Some((table, rows)) = deadlines {
+        let before = faults.count();
+        for (place, code, days) in rows {
+            too_long((place, &code, days), faults);
+            let Some(level) = names.find(place, &code, faults) else { continue };
+            if let Some(levels) = levels.filter(|levels| !levels.contains(level)) {
+                let what =
+                    format!("level {code} does not report this data set; those that do are {}", names.codes(levels));
+                faults.add(place, what);
+            }
+            if let Some((closing, days_open)) = closes.filter(|(_, days_open)| *days_open < days) {
+                let what = format!(
+                    "closes_after_days = {days_open} is before the deadline of level {code}, {days} days after the period; \
+                     close on that day or later"
+                );
+                faults.add(closing, what);
+            }
+            schedule.deadlines.push((level, days));
+        }
+        // Decree 09/2019/NĐ-CP, article 8, wants one stated for each level that consolidates.
+        let given: LevelSet = schedule.deadlines.iter().map(|(level, _)| *level).collect();
+        let missing: LevelSet = levels.unwrap_or_default().iter().filter(|level| !given.contains(*level)).collect();
+        if faults.count() == before && missing.iter().next().is_some() {
+            let what = format!("[deadlines] has none for {}; give every level that reports one", names.codes(missing));
+            faults.add(table, what);
+        }
+    }
+    if let Some((place, days)) = closes {
+        too_long((place, "closes_after_days", days), faults);
+    }
+    schedule.deadlines.sort_unstable_by_key(|(level, _)| *level);
+    schedule
+}
+
+/// The cells of the data elements that are watched.
+fn read_outliers(file: TextFile<'_>, codes: &Codes, cells: &[Cell], faults: &mut Faults) -> Vec<usize> {
+    let mut outliers: Vec<usize> = Vec::new();
+    for code in codes.get_ref() {
+        let place = file.place(code.span().start);
+        let code = code.get_ref();
+        let own: Vec<usize> = (0..cells.len()).filter(|at| cells[*at].element.code.as_str() == code).collect();
+        let Some(first) = own.first() else {
+            faults.add(place, format!("outliers names `{code}`, of which the data set has no cell"));
+            continue;
+        };
+        if matches!(cells[*first].element.value_type, ValueType::Flag | ValueType::Date | ValueType::Text) {
+            faults.add(place, format!("outliers names `{code}`, which is no number"));
+        } else if outliers.contains(first) {
+            faults.add(place, format!("outliers names `{code}` twice"));
+        } else {
+            outliers.extend(own);
+        }
+    }
+    outliers
 }
 
 /// The levels of a list; none where one of them is unknown, or there are none.
-fn level_set(file: TextFile<'_>, codes: &Codes, levels: &Levels, faults: &mut Faults) -> Option<LevelSet> {
+fn level_set(file: TextFile<'_>, codes: &Codes, levels: &Levels<'_>, faults: &mut Faults) -> Option<LevelSet> {
     if codes.get_ref().is_empty() {
         faults.add(file.place(codes.span().start), "levels names none; name at least one");
         return None;
@@ -234,9 +313,8 @@ fn cell_options(
         match list.iter().find(|option| option.code.as_str() == wanted.get_ref()) {
             Some(option) => chosen.push(Some(option.clone())),
             None => {
-                let codes: Vec<&str> = list.iter().map(|option| option.code.as_str()).collect();
-                let what =
-                    format!("unknown option `{}`; options/{name}.csv has {}", wanted.get_ref(), codes.join(", "));
+                let codes = listed(list.iter().map(|option| option.code.as_str()));
+                let what = format!("unknown option `{}`; options/{name}.csv has {}", wanted.get_ref(), codes);
                 faults.add(file.place(wanted.span().start), what);
             }
         }
@@ -246,13 +324,17 @@ fn cell_options(
 
 #[cfg(test)]
 mod tests {
+    use domain::catalogue::DataSet;
+
     use super::*;
     use crate::assemble;
 
     const MEALS: &str = "data_sets/meals.toml";
 
+    /// The sample with other texts in the form's file, and without what would be at fault for them in other files.
     fn edited<const N: usize>(edits: [(&str, &str); N]) -> Result<DataSet, String> {
         let mut files = Files::sample();
+        files.remove("indicators.csv");
         for (from, to) in edits {
             files.edit(MEALS, from, to);
         }
@@ -305,7 +387,7 @@ mod tests {
         assert_eq!(fault([("[\"school\"]", "[]")]), "data_sets/meals.toml:5: levels names none; name at least one");
         assert_eq!(
             fault([("name_vi", "ten_vi")]),
-            "data_sets/meals.toml:1: unknown field `ten_vi`, expected one of `name_vi`, `name_en`, `period_type`, `calendar`, `levels`"
+            "data_sets/meals.toml:1: unknown field `ten_vi`, expected one of `name_vi`, `name_en`, `period_type`, `calendar`, `levels`, `closes_after_days`, `outliers`"
         );
     }
 
@@ -350,6 +432,75 @@ mod tests {
         );
     }
 
+    const RULE: &str = "[[rule]]\nid = \"kinds";
+
+    fn with_deadlines(text: &str) -> Result<DataSet, String> {
+        edited([
+            ("levels = [\"school\"]", "levels = [\"city\", \"school\"]"),
+            (RULE, &format!("[deadlines]\n{text}\n{RULE}")),
+        ])
+    }
+
+    #[test]
+    fn each_level_has_its_deadline() {
+        let schedule = with_deadlines("school = 2\ncity = 5\n").unwrap().schedule().clone();
+        assert_eq!(schedule.deadlines, [(LevelIx::new(0), 5), (LevelIx::new(1), 2)]);
+        assert_eq!(schedule.closes_after, None);
+        let closing = edited([("\ncells", "\ncloses_after_days = 30\ncells")]).unwrap().schedule().clone();
+        assert_eq!((closing.deadlines, closing.closes_after), (Vec::new(), Some(30)));
+    }
+
+    #[test]
+    fn wrong_deadlines_are_told_with_their_lines() {
+        assert_eq!(
+            with_deadlines("school = 2\ntown = 3\n").unwrap_err(),
+            "data_sets/meals.toml:14: unknown level `town`; the levels are city, school"
+        );
+        assert_eq!(
+            with_deadlines("school = 367\ncity = \"5\"\n").unwrap_err(),
+            "data_sets/meals.toml:13: school = 367 is more than a year; 366 days is the limit\n\
+             data_sets/meals.toml:14: invalid type: string \"5\", expected u16"
+        );
+        assert_eq!(
+            with_deadlines("school = 2\n").unwrap_err(),
+            "data_sets/meals.toml:12: [deadlines] has none for city; give every level that reports one"
+        );
+        assert_eq!(
+            fault([(RULE, &format!("[deadlines]\nschool = 2\ncity = 5\n{RULE}"))]),
+            "data_sets/meals.toml:14: level city does not report this data set; those that do are school"
+        );
+        assert_eq!(
+            fault(
+                [("\ncells", "\ncloses_after_days = 3\ncells"), (RULE, &format!("[deadlines]\nschool = 4\n{RULE}")),]
+            ),
+            "data_sets/meals.toml:6: closes_after_days = 3 is before the deadline of level school, 4 days after the period; \
+             close on that day or later"
+        );
+        assert_eq!(
+            fault([("\ncells", "\ncloses_after_days = 400\ncells")]),
+            "data_sets/meals.toml:6: closes_after_days = 400 is more than a year; 366 days is the limit"
+        );
+    }
+
+    #[test]
+    fn cells_are_watched_by_their_elements() {
+        let watched = |codes: &str| edited([("\ncells", &format!("\noutliers = [{codes}]\ncells"))]);
+        assert_eq!(watched("\"weight\", \"by_kind\"").unwrap().outliers(), [3, 1, 2]);
+        assert_eq!(
+            watched("\"meals\", \"served\", \"served\"").unwrap_err(),
+            "data_sets/meals.toml:6: outliers names `meals`, of which the data set has no cell\n\
+             data_sets/meals.toml:6: outliers names `served` twice"
+        );
+        assert_eq!(
+            edited([
+                ("\ncells", "\noutliers = [\"day\"]\ncells"),
+                ("\"weight\" }", "\"weight\" },\n    { element = \"day\" }")
+            ])
+            .unwrap_err(),
+            "data_sets/meals.toml:6: outliers names `day`, which is no number"
+        );
+    }
+
     #[test]
     fn a_data_set_has_cells_and_a_catalogue_data_sets() {
         let mut files = Files::sample();
@@ -378,6 +529,7 @@ mod tests {
         let mut files = Files::sample();
         let rows: String = (0..1001).map(|option| format!("o{option},Một,One\n")).collect();
         files.set("options/kinds.csv", &format!("code,name_vi,name_en\n{rows}"));
+        files.remove("option_groups/kinds.csv");
         assert_eq!(
             assemble(&files, Faults::default()).unwrap_err().to_string(),
             "data_sets/meals.toml: has 1003 cells; 1000 is the limit"

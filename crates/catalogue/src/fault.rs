@@ -147,6 +147,14 @@ pub(crate) fn filled<const N: usize>(place: Place<'_>, columns: [(&str, &str); N
     }
 }
 
+/// Codes for a fault to name: `s01, s02 and 23 more`.
+pub(crate) fn listed<'c>(codes: impl IntoIterator<Item = &'c str>) -> String {
+    const MOST: usize = 30;
+    let codes: Vec<&str> = codes.into_iter().collect();
+    let shown = codes[..codes.len().min(MOST)].join(", ");
+    if codes.len() > MOST { format!("{shown} and {} more", codes.len() - MOST) } else { shown }
+}
+
 /// Asserts that the one fault found is this.
 #[cfg(test)]
 pub(crate) fn found<T: fmt::Debug>(result: Result<T, Faults>, fault: &str) {
@@ -157,6 +165,12 @@ pub(crate) fn found<T: fmt::Debug>(result: Result<T, Faults>, fault: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_lists_of_codes_are_cut() {
+        assert_eq!(listed(["a", "b"]), "a, b");
+        assert!(listed(["a"; 32]).ends_with("a, a and 2 more"));
+    }
 
     #[test]
     fn faults_past_the_limit_are_counted() {

@@ -14,11 +14,16 @@ pub(crate) const ABOUT: &str = "catalogue.toml";
 pub(crate) const LEVELS: &str = "levels.csv";
 pub(crate) const ORG_UNITS: &str = "org_units.csv";
 pub(crate) const DATA_ELEMENTS: &str = "data_elements.csv";
+pub(crate) const INDICATORS: &str = "indicators.csv";
+pub(crate) const TARGETS: &str = "targets.csv";
 const REQUIRED: [&str; 4] = [ABOUT, LEVELS, ORG_UNITS, DATA_ELEMENTS];
+const OPTIONAL: [&str; 2] = [INDICATORS, TARGETS];
 
 /// Folders of files of one kind, with how their names end. A file's name without the ending is a code.
 pub(crate) const OPTIONS: Folder = Folder { name: "options", ending: ".csv" };
+pub(crate) const OPTION_GROUPS: Folder = Folder { name: "option_groups", ending: ".csv" };
 pub(crate) const DATA_SETS: Folder = Folder { name: "data_sets", ending: ".toml" };
+const FOLDERS: [Folder; 3] = [OPTIONS, OPTION_GROUPS, DATA_SETS];
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Folder {
@@ -68,7 +73,7 @@ impl Files {
         for (name, path) in entries(dir, "", faults) {
             if !path.is_dir() {
                 take(&name, &path, &mut by_path, faults);
-            } else if [OPTIONS.name, DATA_SETS.name].contains(&name.as_str()) {
+            } else if FOLDERS.iter().any(|folder| folder.name == name) {
                 for (inner, path) in entries(&path, &name, faults) {
                     take(&format!("{name}/{inner}"), &path, &mut by_path, faults);
                 }
@@ -96,7 +101,7 @@ impl Files {
         self.by_path.iter().map(|(path, bytes)| (path.clone(), bytes.clone())).collect()
     }
 
-    /// The text of a file. A file that is missing was a fault when the directory was read.
+    /// The text of a file. A file that is missing was a fault when the directory was read, if every catalogue has one.
     pub(crate) fn text<'a>(&'a self, path: &str, faults: &mut Faults) -> Option<TextFile<'a>> {
         let (path, bytes) = self.by_path.get_key_value(path)?;
         match str::from_utf8(bytes) {
@@ -148,7 +153,8 @@ fn entries(dir: &Path, name: &str, faults: &mut Faults) -> Vec<(String, PathBuf)
 
 /// Reads a file into the map if it is a catalogue's.
 fn take(name: &str, path: &Path, by_path: &mut BTreeMap<String, Vec<u8>>, faults: &mut Faults) {
-    if !REQUIRED.contains(&name) && OPTIONS.code(name).is_none() && DATA_SETS.code(name).is_none() {
+    let named = REQUIRED.contains(&name) || OPTIONAL.contains(&name);
+    if !named && FOLDERS.iter().all(|folder| folder.code(name).is_none()) {
         return refuse_stranger(name, faults);
     }
     let bytes = fs::metadata(path).and_then(|about| {
@@ -164,8 +170,10 @@ fn take(name: &str, path: &Path, by_path: &mut BTreeMap<String, Vec<u8>>, faults
 
 fn refuse_stranger(name: &str, faults: &mut Faults) {
     let what = format!(
-        "is no part of a catalogue, which is {}, options/*.csv and data_sets/*.toml; rename or remove it",
-        REQUIRED.join(", ")
+        "is no part of a catalogue, which is {}, {}, options/*.csv, option_groups/*.csv and data_sets/*.toml; rename or \
+         remove it",
+        REQUIRED.join(", "),
+        OPTIONAL.join(", ")
     );
     faults.add(Place::file(name), what);
 }
@@ -192,9 +200,20 @@ impl Files {
                  served,Số suất ăn,Meals served,meal,count,flow,sum,sum,meal,school,\n\
                  by_kind,Theo loại,By kind,meal,count,flow,sum,sum,meal,school,kinds\n\
                  weight,Khối lượng,Weight,meal,decimal:1,flow,sum,sum,kilogram,school|city,\n\
-                 note,Ghi chú,Note,meal,text,none,none,collect,,school,\n",
+                 note,Ghi chú,Note,meal,text,none,none,collect,,school,\n\
+                 day,Ngày,Day,meal,date,stock,last,none,,school,\n",
             ),
             ("options/kinds.csv", "code,name_vi,name_en\nrice,Cơm,Rice\nsoup,Canh,Soup\n"),
+            (
+                "option_groups/kinds.csv",
+                "group,name_vi,name_en,option,valid_from,valid_to\nwarm,Món nóng,Warm,rice,,\nwarm,,,soup,2025-01-01,\n",
+            ),
+            (
+                INDICATORS,
+                "code,name_vi,name_en,family,numerator,denominator\nweight_rate,Khối lượng một suất,Weight of a meal,meal,\
+                 weight,served\n",
+            ),
+            (TARGETS, "org_unit,period,element,option,goal,due\nS1,2025,served,,1000,2025-12-31\n"),
             (
                 "data_sets/meals.toml",
                 "name_vi = \"Bữa ăn\"\nname_en = \"Meals\"\nperiod_type = \"week\"\ncalendar = \"gregorian\"\n\
@@ -262,7 +281,8 @@ mod tests {
         fs::write(dir.path().join("data_sets/meals.toml.old"), "").unwrap();
         fs::create_dir(dir.path().join("data_set")).unwrap();
         let what = "is no part of a catalogue, which is catalogue.toml, levels.csv, org_units.csv, data_elements.csv, \
-                    options/*.csv and data_sets/*.toml; rename or remove it";
+                    indicators.csv, targets.csv, options/*.csv, option_groups/*.csv and data_sets/*.toml; rename or \
+                    remove it";
         assert_eq!(read(dir.path()).1, format!("data_set: {what}\ndata_sets/meals.toml.old: {what}"));
     }
 

@@ -28,20 +28,24 @@ struct Row {
 
 /// The levels, from the root down.
 #[derive(Debug)]
-pub(crate) struct Levels(Vec<Level>);
+pub(crate) struct Levels<'a> {
+    list: Vec<Level>,
+    /// Where each is defined.
+    places: Vec<Place<'a>>,
+}
 
-impl Levels {
+impl<'a> Levels<'a> {
     /// The levels; none where the file has a fault.
-    pub(crate) fn read(files: &Files, faults: &mut Faults) -> Option<Self> {
+    pub(crate) fn read(files: &'a Files, faults: &mut Faults) -> Option<Self> {
         let before = faults.count();
-        let rows: Vec<(Place<'_>, Row)> = csv_file::rows(files.text(LEVELS, faults)?, &COLUMNS, faults);
+        let rows: Vec<(Place<'a>, Row)> = csv_file::rows(files.text(LEVELS, faults)?, &COLUMNS, faults);
         if rows.len() > LIMIT {
             faults.add(Place::file(LEVELS), format!("has {} levels; {LIMIT} is the limit", rows.len()));
             return None;
         }
         let codes: Vec<String> = rows.iter().map(|(_, row)| row.code.clone()).collect();
         let place_of = |code: &str| codes.iter().position(|known| known == code);
-        let mut levels = Vec::new();
+        let (mut list, mut places) = (Vec::new(), Vec::new());
         for (index, (place, Row { code, name_vi, name_en, stands_in_for })) in rows.into_iter().enumerate() {
             filled(place, [("name_vi", &name_vi), ("name_en", &name_en)], faults);
             if place_of(&code) < Some(index) {
@@ -56,26 +60,27 @@ impl Levels {
                 }
             });
             let Some(code) = parsed((place, "code"), &code, faults) else { continue };
-            levels.push(Level { code, name_vi, name_en, stands_in_for });
+            list.push(Level { code, name_vi, name_en, stands_in_for });
+            places.push(place);
         }
-        if levels.is_empty() && faults.count() == before {
+        if list.is_empty() && faults.count() == before {
             faults.add(Place::file(LEVELS), "has no level; the first row is the root's");
         }
-        (faults.count() == before).then_some(Self(levels))
+        (faults.count() == before).then_some(Self { list, places })
     }
 
     /// The level with a code; a fault that names all of them where there is none.
     pub(crate) fn find(&self, place: Place<'_>, code: &str, faults: &mut Faults) -> Option<LevelIx> {
-        let level = (0..).map(LevelIx::new).zip(&self.0).find(|(_, level)| level.code.as_str() == code);
+        let level = (0..).map(LevelIx::new).zip(&self.list).find(|(_, level)| level.code.as_str() == code);
         if level.is_none() {
-            let codes: Vec<&str> = self.0.iter().map(|level| level.code.as_str()).collect();
+            let codes: Vec<&str> = self.list.iter().map(|level| level.code.as_str()).collect();
             faults.add(place, format!("unknown level `{code}`; the levels are {}", codes.join(", ")));
         }
         level.map(|(level, _)| level)
     }
 
     pub(crate) fn code(&self, level: LevelIx) -> &str {
-        self.0[level.get()].code.as_str()
+        self.list[level.get()].code.as_str()
     }
 
     /// The codes of a set of levels: `province, commune`.
@@ -83,8 +88,13 @@ impl Levels {
         levels.iter().map(|level| self.code(level)).collect::<Vec<_>>().join(", ")
     }
 
+    /// The levels with their places, from the root down.
+    pub(crate) fn placed(&self) -> impl Iterator<Item = (Place<'a>, LevelIx)> {
+        self.places.iter().copied().zip((0..).map(LevelIx::new))
+    }
+
     pub(crate) fn into_list(self) -> Vec<Level> {
-        self.0
+        self.list
     }
 }
 
@@ -92,16 +102,16 @@ impl Levels {
 mod tests {
     use super::*;
 
-    fn read(rows: &str) -> (Option<Levels>, String) {
+    fn read(rows: &str) -> (Option<Vec<Level>>, String) {
         let (mut files, mut faults) = (Files::sample(), Faults::default());
         files.set(LEVELS, &format!("code,name_vi,name_en,stands_in_for\n{rows}"));
         let levels = Levels::read(&files, &mut faults);
-        (levels, faults.to_string())
+        (levels.map(Levels::into_list), faults.to_string())
     }
 
     #[test]
     fn a_level_may_stand_in_for_one_below() {
-        let levels = read("district,Huyện,District,commune\ncommune,Xã,Commune,\n").0.unwrap().into_list();
+        let levels = read("district,Huyện,District,commune\ncommune,Xã,Commune,\n").0.unwrap();
         assert_eq!(levels[0].stands_in_for, Some(LevelIx::new(1)));
         assert_eq!(levels[1].stands_in_for, None);
     }

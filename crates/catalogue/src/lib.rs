@@ -4,23 +4,37 @@ mod about;
 mod csv_file;
 mod data_elements;
 mod data_sets;
+mod day;
 mod fault;
 mod files;
+mod indicators;
 mod levels;
+mod name;
+mod option_groups;
 mod options;
 mod org_units;
 mod rule_text;
 mod rules;
+mod targets;
 mod toml_file;
 
-use std::path::Path;
+use std::{collections::HashMap, path::Path};
 
-use domain::{Catalogue, CatalogueVersion, UnitVersion};
+use domain::{
+    Catalogue, CatalogueVersion, UnitVersion,
+    catalogue::{DataSet, DataSetParts},
+};
+
+use time::Date;
 
 pub use about::About;
 pub use fault::{Fault, Faults};
+pub use name::fold_name;
 
-use crate::{data_elements::Elements, files::Files, levels::Levels, options::OptionLists};
+use crate::{
+    about::Head, data_elements::Elements, data_sets::Definitions, fault::Place, files::Files, levels::Levels,
+    option_groups::OptionGroups, options::OptionLists, targets::Known,
+};
 
 /// A directory's catalogue, checked.
 #[derive(Debug)]
@@ -33,6 +47,23 @@ pub struct Loaded {
     pub org_units: Vec<UnitVersion>,
     /// The files it was read from: path and bytes. [`load_files`] makes the same of them again.
     pub files: Vec<(String, Vec<u8>)>,
+}
+
+impl Loaded {
+    /// The units in force on a day that bear a name, however it is spelt and with or without its kind (`Tỉnh Sóc Trăng`,
+    /// `soc trang`), in the file's order. Several units bear one name: a code decides.
+    #[must_use]
+    pub fn find_unit_by_name(&self, name: &str, day: Date) -> Vec<&UnitVersion> {
+        let name = fold_name(name);
+        let in_force = |unit: &&UnitVersion| {
+            unit.valid_from.is_none_or(|from| from <= day) && unit.valid_to.is_none_or(|to| day < to)
+        };
+        let bears = |unit: &&UnitVersion| {
+            let (whole, kind) = (fold_name(&unit.name), fold_name(&unit.kind));
+            whole == name || whole.strip_prefix(&kind).and_then(|rest| rest.strip_prefix(' ')) == Some(&name)
+        };
+        self.org_units.iter().filter(in_force).filter(|_| !name.is_empty()).filter(bears).collect()
+    }
 }
 
 /// Reads the catalogue in a directory.
@@ -57,25 +88,56 @@ pub fn load_files(files: Vec<(String, Vec<u8>)>) -> Result<Loaded, Faults> {
 
 /// The catalogue that the files make, unless `faults` holds or gets one.
 fn assemble(files: &Files, mut faults: Faults) -> Result<Loaded, Faults> {
-    let about = about::read(files, &mut faults);
+    let head = about::read(files, &mut faults);
     let options = OptionLists::read(files, &mut faults);
+    let groups = OptionGroups::read(files, &options, &mut faults);
     // Without good levels every other row would be at fault for naming one.
     let Some(levels) = Levels::read(files, &mut faults) else { return Err(faults.sorted()) };
-    let units = org_units::read(files, &levels, &mut faults);
+    let recoded = head.as_ref().map_or(&[][..], |head| &head.recoded);
+    let units = org_units::read(files, &levels, recoded, &mut faults);
     let elements = Elements::read(files, &levels, &options, &mut faults);
-    let data_sets = data_sets::read(files, &levels, &elements, &options, &mut faults);
-    match (about, units) {
-        (Some((about, version)), Some((org_units, tree))) if faults.is_empty() => {
+    let data_sets = read_data_sets(
+        files,
+        Definitions { levels: &levels, elements: &elements, options: &options, groups: &groups },
+        units.as_ref().map(|(units, _)| units.as_slice()),
+        &mut faults,
+    );
+    match (head, units) {
+        (Some(Head { about, version, utc_offset, .. }), Some((org_units, tree))) if faults.is_empty() => {
             let version = CatalogueVersion::new(&format!("{version}-{}", files.fingerprint()));
-            Ok(Loaded {
-                files: files.list(),
-                about,
-                catalogue: Catalogue::new(version, levels.into_list(), tree, data_sets, time::macros::offset!(+7)),
-                org_units,
-            })
+            let catalogue = Catalogue::new(version, levels.into_list(), tree, data_sets, utc_offset);
+            Ok(Loaded { about, catalogue, org_units, files: files.list() })
         }
         _ => Err(faults.sorted()),
     }
+}
+
+/// The data sets with the indicators and targets of their cells.
+fn read_data_sets(
+    files: &Files,
+    definitions: Definitions<'_>,
+    units: Option<&[UnitVersion]>,
+    faults: &mut Faults,
+) -> Vec<DataSet> {
+    let before = faults.count();
+    let elements = definitions.elements;
+    let mut data_sets = data_sets::read(files, definitions, faults);
+    let whole = faults.count() == before;
+    indicators::read(files, elements, &mut data_sets, whole, faults);
+    let by_code = units.map(|units| {
+        let mut by_code: HashMap<&str, Vec<&UnitVersion>> = HashMap::new();
+        for unit in units {
+            by_code.entry(unit.code.as_str()).or_default().push(unit);
+        }
+        by_code
+    });
+    targets::read(files, &Known { elements, units: by_code, whole }, &mut data_sets, faults);
+    let made = data_sets.into_iter().map(|parts: DataSetParts| {
+        let path = format!("data_sets/{}.toml", parts.code);
+        // What the domain refuses was refused before with its line; this is the second of the pair.
+        DataSet::new(parts).map_err(|error| faults.add(Place::file(&path), error.to_string())).ok()
+    });
+    made.flatten().collect()
 }
 
 #[cfg(test)]
@@ -89,7 +151,8 @@ mod tests {
         assert_eq!(loaded.about.name, "sample");
         assert_eq!(loaded.org_units.len(), 3);
         assert_eq!(loaded.catalogue.levels().len(), 2);
-        assert_eq!(loaded.catalogue.data_sets().len(), 1);
+        let [meals] = loaded.catalogue.data_sets() else { panic!("one form") };
+        assert_eq!((meals.groups().len(), meals.indicators().len(), meals.targets().len()), (1, 1, 1));
     }
 
     #[test]

@@ -35,10 +35,19 @@ impl OptionLists {
     pub(crate) fn find(&self, place: Place<'_>, name: &str, faults: &mut Faults) -> Option<&[CategoryOption]> {
         let list = self.0.get(name);
         if list.is_none() {
-            let names: Vec<&str> = self.0.keys().map(String::as_str).collect();
-            faults.add(place, format!("unknown option list `{name}`; the files in options/ are {}", names.join(", ")));
+            faults.add(place, format!("unknown option list `{name}`; the files in options/ are {}", self.names()));
         }
         list.map(Vec::as_slice)
+    }
+
+    /// The list of that name, if there is one.
+    pub(crate) fn get(&self, name: &str) -> Option<&[CategoryOption]> {
+        self.0.get(name).map(Vec::as_slice)
+    }
+
+    /// What lists there are, in words.
+    pub(crate) fn names(&self) -> String {
+        self.0.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
     }
 }
 

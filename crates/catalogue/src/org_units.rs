@@ -4,18 +4,16 @@ use std::collections::{HashMap, HashSet};
 
 use domain::{OrgTree, UnitVersion};
 use serde::Deserialize;
-use time::{Date, format_description::BorrowedFormatItem, macros::format_description};
+use time::Date;
 
 use crate::{
-    csv_file,
+    csv_file, day,
     fault::{Faults, Place, filled, parsed},
     files::{Files, ORG_UNITS},
     levels::Levels,
 };
 
 const COLUMNS: [&str; 7] = ["code", "name", "level", "kind", "parent_code", "valid_from", "valid_to"];
-
-const DATE: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]");
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -47,8 +45,14 @@ impl Placed<'_> {
     }
 }
 
-/// The rows in the file's order, and the tree they make; none where the file has a fault.
-pub(crate) fn read(files: &Files, levels: &Levels, faults: &mut Faults) -> Option<(Vec<UnitVersion>, OrgTree)> {
+/// The rows in the file's order, and the tree they make; none where there is a fault. `recoded` are the days on which
+/// codes were given anew.
+pub(crate) fn read(
+    files: &Files,
+    levels: &Levels<'_>,
+    recoded: &[(Place<'_>, Date)],
+    faults: &mut Faults,
+) -> Option<(Vec<UnitVersion>, OrgTree)> {
     let before = faults.count();
     let mut placed = Vec::new();
     // Codes with a row that cannot be used: what hangs from them is not judged.
@@ -79,13 +83,15 @@ pub(crate) fn read(files: &Files, levels: &Levels, faults: &mut Faults) -> Optio
     }
     if faults.count() == before {
         check_roots(&placed, faults);
+        check_recoded(&placed, recoded, faults);
+        check_levels(&placed, levels, faults);
     }
     if faults.count() > before {
         return None;
     }
     let units: Vec<UnitVersion> = placed.into_iter().map(|row| row.unit).collect();
     // The tree checks again, without lines, what was checked above with them.
-    match OrgTree::new(&units, Vec::new()) {
+    match OrgTree::new(&units, recoded.iter().map(|(_, day)| *day).collect()) {
         Ok(tree) => Some((units, tree)),
         Err(error) => {
             faults.add(Place::file(ORG_UNITS), error.to_string());
@@ -94,35 +100,18 @@ pub(crate) fn read(files: &Files, levels: &Levels, faults: &mut Faults) -> Optio
     }
 }
 
-fn read_row(place: Place<'_>, row: Row, levels: &Levels, faults: &mut Faults) -> Option<UnitVersion> {
+fn read_row(place: Place<'_>, row: Row, levels: &Levels<'_>, faults: &mut Faults) -> Option<UnitVersion> {
     let Row { code, name, level, kind, parent_code, valid_from, valid_to } = row;
     let before = faults.count();
     filled(place, [("name", &name)], faults);
     let code = parsed((place, "code"), &code, faults);
     let level = levels.find(place, &level, faults);
     let parent = parent_code.and_then(|parent| parsed((place, "parent_code"), &parent, faults));
-    let valid_from = valid_from.and_then(|day| read_day(place, "valid_from", &day, faults));
-    let valid_to = valid_to.and_then(|day| read_day(place, "valid_to", &day, faults));
-    if let (Some(from), Some(to)) = (valid_from, valid_to)
-        && from >= to
-    {
-        faults.add(
-            place,
-            format!("valid_to {to} must be after valid_from {from}: it is the first day the unit is no more"),
-        );
-    }
+    let (valid_from, valid_to) = day::read_span(place, valid_from.as_deref(), valid_to.as_deref(), "the unit", faults);
     if faults.count() > before {
         return None;
     }
     Some(UnitVersion { code: code?, name, level: level?, kind, parent, valid_from, valid_to })
-}
-
-fn read_day(place: Place<'_>, column: &str, text: &str, faults: &mut Faults) -> Option<Date> {
-    let day = Date::parse(text, DATE).ok();
-    if day.is_none() {
-        faults.add(place, format!("{column} `{text}` must be a day written as 2025-07-01, or empty"));
-    }
-    day
 }
 
 /// Pairs of rows that are both valid on some day. The rows come by their first day.
@@ -167,7 +156,7 @@ fn common_days(one: &Placed<'_>, other: &Placed<'_>) -> String {
 }
 
 /// The parent exists on every day its child does, and is of a level above, so that no unit is its own ancestor.
-fn check_parent(row: &Placed<'_>, parent: &str, parents: &[&Placed<'_>], levels: &Levels, faults: &mut Faults) {
+fn check_parent(row: &Placed<'_>, parent: &str, parents: &[&Placed<'_>], levels: &Levels<'_>, faults: &mut Faults) {
     let child = &row.unit.code;
     if parents.is_empty() {
         faults.add(row.place, format!("org unit `{child}` has the parent `{parent}`, which has no row"));
@@ -191,6 +180,24 @@ fn check_parent(row: &Placed<'_>, parent: &str, parents: &[&Placed<'_>], levels:
             wrong.place
         );
         faults.add(row.place, what);
+    }
+}
+
+/// Codes are given anew only when units change.
+fn check_recoded(rows: &[Placed<'_>], recoded: &[(Place<'_>, Date)], faults: &mut Faults) {
+    let changed = |day| rows.iter().any(|row| row.unit.valid_from == Some(day) || row.unit.valid_to == Some(day));
+    for (place, day) in recoded.iter().filter(|(_, day)| !changed(*day)) {
+        let what = format!("no unit begins or ends on {day}; recoded names days that are a valid_from or a valid_to");
+        faults.add(*place, what);
+    }
+}
+
+/// A level without units is a slip: nobody would ever report what is asked of it.
+fn check_levels(rows: &[Placed<'_>], levels: &Levels<'_>, faults: &mut Faults) {
+    for (place, level) in levels.placed().filter(|(_, level)| rows.iter().all(|row| row.unit.level != *level)) {
+        let code = levels.code(level);
+        faults
+            .add(place, format!("no org unit is ever of level `{code}`; take it out, or give it units in {ORG_UNITS}"));
     }
 }
 
@@ -233,9 +240,11 @@ mod tests {
     fn read_rows(rows: &str) -> (Option<(Vec<UnitVersion>, OrgTree)>, String) {
         let (mut files, mut faults) = (Files::sample(), Faults::default());
         files.set(crate::files::LEVELS, "code,name_vi,name_en,stands_in_for\nland,N,L,\ncity,T,C,\nward,X,W,\n");
-        files.set(ORG_UNITS, &format!("{}\nV,Land,land,,,,\n{rows}", COLUMNS.join(",")));
+        // A unit of each level, so that none is without.
+        let all = format!("{}\nV,Land,land,,,,\n{rows}Z,Z,city,,V,,\nZZ,Z,ward,,Z,,\n", COLUMNS.join(","));
+        files.set(ORG_UNITS, &all);
         let levels = Levels::read(&files, &mut faults).unwrap();
-        let read = read(&files, &levels, &mut faults);
+        let read = read(&files, &levels, &[], &mut faults);
         (read, faults.to_string())
     }
 
@@ -248,7 +257,7 @@ mod tests {
         let (read, faults) = read_rows("1,Old,city,,V,,2025-07-01\n1,New,city,,V,2025-07-01,\n11,W,ward,,1,,\n");
         assert_eq!(faults, "");
         let (units, tree) = read.unwrap();
-        assert_eq!(units.len(), 4);
+        assert_eq!(units.len(), 6);
         assert_eq!(units[1].valid_to, Some(time::macros::date!(2025 - 07 - 01)));
         assert_eq!(tree.vintages().len(), 2);
     }
@@ -260,8 +269,8 @@ mod tests {
             "org_units.csv:3: name is empty; every name needs a text\n\
              org_units.csv:3: code `1 1` must be 1 to 16 characters of A-Z, a-z, 0-9, '_' or '-'\n\
              org_units.csv:3: unknown level `town`; the levels are land, city, ward\n\
-             org_units.csv:3: valid_from `2025-7-1` must be a day written as 2025-07-01, or empty\n\
-             org_units.csv:3: valid_to `2025-02-30` must be a day written as 2025-07-01, or empty"
+             org_units.csv:3: valid_from `2025-7-1` must be a day written as 2025-07-01\n\
+             org_units.csv:3: valid_to `2025-02-30` must be a day written as 2025-07-01"
         );
         assert_eq!(
             faults("1,A,city,,V,2025-07-01,2025-07-01\n"),
@@ -329,13 +338,44 @@ mod tests {
             "org_units.csv:3: org unit `1` has no parent_code, nor has `V` on line 2; exactly one unit has none"
         );
         let (mut files, mut faults) = (Files::sample(), Faults::default());
-        files.set(ORG_UNITS, &format!("{}\nV,Land,city,,,2020-01-01,\n", COLUMNS.join(",")));
+        files.set(ORG_UNITS, &format!("{}\nV,Land,city,,,2020-01-01,\nS,S,school,,V,2020-01-01,\n", COLUMNS.join(",")));
         let levels = Levels::read(&files, &mut faults).unwrap();
-        assert!(read(&files, &levels, &mut faults).is_none());
+        assert!(read(&files, &levels, &[], &mut faults).is_none());
         assert_eq!(
             faults.to_string(),
             "org_units.csv: no unit is without a parent_code at the beginning of time; exactly one must be, the whole \
              country, with valid_from and valid_to empty"
+        );
+    }
+
+    #[test]
+    fn codes_are_given_anew_only_when_the_tree_changes() {
+        let files = Files::sample();
+        let read = |day| {
+            let mut faults = Faults::default();
+            let levels = Levels::read(&files, &mut faults).unwrap();
+            let tree = read(&files, &levels, &[(Place::line("catalogue.toml", 3), day)], &mut faults);
+            (tree.map(|(_, tree)| tree), faults.to_string())
+        };
+        let (old, new) = (time::macros::date!(2024 - 06 - 01), time::macros::date!(2025 - 01 - 01));
+        let tree = read(new).0.unwrap();
+        let school = tree.on(old).find("S1").unwrap();
+        assert!(!tree.continued(school, old, new).1, "the same code is another school");
+        assert_eq!(
+            read(time::macros::date!(2025 - 02 - 01)).1,
+            "catalogue.toml:3: no unit begins or ends on 2025-02-01; recoded names days that are a valid_from or a valid_to"
+        );
+    }
+
+    #[test]
+    fn a_level_has_units() {
+        let (mut files, mut faults) = (Files::sample(), Faults::default());
+        files.edit(crate::files::LEVELS, "school,", "class,Lớp,Class,\nschool,");
+        let levels = Levels::read(&files, &mut faults).unwrap();
+        assert!(read(&files, &levels, &[], &mut faults).is_none());
+        assert_eq!(
+            faults.to_string(),
+            "levels.csv:3: no org unit is ever of level `class`; take it out, or give it units in org_units.csv"
         );
     }
 

@@ -13,6 +13,9 @@ use crate::{
     files::TextFile,
 };
 
+/// A table taken out: where it begins, and where each of its keys is, the key and its value.
+pub(crate) type Table<'a, T> = (Place<'a>, Vec<(Place<'a>, String, T)>);
+
 /// A file of which tables are taken one by one.
 #[derive(Debug)]
 pub(crate) struct TomlFile<'a> {
@@ -46,6 +49,23 @@ impl<'a> TomlFile<'a> {
             list.extend(self.read(entry, faults).map(|entry| (self.file.place(start), entry)));
         }
         list
+    }
+
+    /// Takes out the table under a key: each of its keys with its value, which is read by itself. An entry that cannot be
+    /// read is a fault and left out; none where there is no such key.
+    pub(crate) fn take_table<T: DeserializeOwned>(&mut self, key: &str, faults: &mut Faults) -> Option<Table<'a, T>> {
+        let value = self.table.remove(key)?;
+        let place = self.file.place(value.span().start);
+        let DeValue::Table(entries) = value.into_inner() else {
+            faults.add(place, format!("`{key}` must be a table, [{key}] and below it its keys"));
+            return None;
+        };
+        let mut table = Vec::new();
+        for (name, value) in entries {
+            let place = self.file.place(name.span().start);
+            table.extend(self.read(value, faults).map(|value| (place, name.into_inner().into_owned(), value)));
+        }
+        Some((place, table))
     }
 
     /// What is left of the table.
@@ -111,6 +131,31 @@ mod tests {
              x.toml:8: missing field `id`\nx.toml:2: unknown field `colour`, expected `name`"
         );
         assert_eq!(read("name = 'n'\nentry = 1\n").1, "x.toml:2: `entry` must be a list");
+    }
+
+    #[test]
+    fn a_table_is_taken_entry_by_entry() {
+        let taken = |text| {
+            let mut faults = Faults::default();
+            let mut file = TomlFile::open(TextFile { path: "x.toml", text }, &mut faults).unwrap();
+            let table = file.take_table::<u16>("days", &mut faults);
+            let entries = table.map(|(_, entries)| entries.into_iter().map(|(_, key, value)| (key, value)).collect());
+            (entries, faults.to_string())
+        };
+        let entries: Vec<(String, u16)> = vec![("a".to_owned(), 1)];
+        assert_eq!(
+            taken("[days]\na = 1\nb = '2'\nc = -1\n"),
+            (
+                Some(entries),
+                "x.toml:3: invalid type: string \"2\", expected u16\nx.toml:4: invalid value: integer `-1`, expected u16"
+                    .to_owned()
+            )
+        );
+        assert_eq!(
+            taken("days = 1\n"),
+            (None, "x.toml:1: `days` must be a table, [days] and below it its keys".to_owned())
+        );
+        assert_eq!(taken(""), (None, String::new()));
     }
 
     #[test]

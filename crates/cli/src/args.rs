@@ -3,8 +3,13 @@
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
+use domain::{
+    DataSetCode, OrgUnitCode, Period,
+    words::{self, WordsError},
+};
 use runtime::config::SecretFile;
 use serde::de::value::{Error as ValueError, StrDeserializer};
+use time::{Date, macros::format_description};
 
 use crate::{output::Failure, report_file::Format};
 
@@ -55,13 +60,22 @@ pub(crate) enum Command {
     /// its line and column. What the collector says may be sent again is sent again, under the same submission id.
     Submit(Submit),
     /// Show the totals of a unit for a data set and period
+    ///
+    /// Who has reported and how many in time, the totals of each cell, groups, indicators, and how far targets are.
     Totals(Totals),
+    /// List what the units at and below a unit report: who has and who has not, what came late, warnings and words
+    Reports(Reports),
     /// Print a line each time the totals of a unit move, until Ctrl-C
     Watch(Watch),
     /// Show what became of a submission
     Submission(Submission),
     /// Recompute every total from the reports, in plain SQL, and compare
     Verify(Verify),
+    /// Open a closed period again, on the record
+    ///
+    /// Reports and withdrawals of the unit, and of all units below it, that come in from now until the day named are taken
+    /// again. Who did it, when and why is kept; a period that is open anyway is kept open until then.
+    Reopen(Reopen),
     /// Work on the files of a catalogue
     #[command(subcommand)]
     Catalogue(CatalogueCommand),
@@ -158,6 +172,10 @@ pub(crate) struct Submit {
     /// What the file is; without it the name's ending decides: .csv, .json, .jsonl or .ndjson
     #[arg(long, value_enum)]
     pub(crate) format: Option<Format>,
+    /// The catalogue's directory, for what kind of value a cell takes: with it `1.205` is read in a cell of whole numbers, and
+    /// words may stand in a CSV file
+    #[arg(long, value_name = "DIR", env = "TONGHOP_CATALOGUE")]
+    pub(crate) catalogue: Option<PathBuf>,
     /// The collector: http://HOST:PORT
     #[arg(long, value_name = "URL", env = "TONGHOP_COLLECTOR", value_parser = service_url)]
     pub(crate) collector: String,
@@ -175,6 +193,36 @@ pub(crate) struct Submit {
     pub(crate) query: Option<String>,
 }
 
+#[derive(Debug, clap::Args)]
+pub(crate) struct Reopen {
+    #[command(flatten)]
+    pub(crate) database: Database,
+    /// The data set's code, such as identity
+    #[arg(long, value_name = "CODE", required_unless_present = "list")]
+    pub(crate) data_set: Option<DataSetCode>,
+    /// The period, one of the data set's own: 202211
+    #[arg(long, value_name = "PERIOD", required_unless_present = "list")]
+    pub(crate) period: Option<Period>,
+    /// The unit that may report again, with all units below it; without it all units
+    #[arg(long, value_name = "CODE")]
+    pub(crate) org_unit: Option<OrgUnitCode>,
+    /// The last day on which it is open, in Vietnam: 2026-12-31
+    #[arg(long, value_name = "DAY", value_parser = day, required_unless_present = "list")]
+    pub(crate) until: Option<Date>,
+    /// Why; it is kept
+    #[arg(long, value_name = "TEXT", value_parser = reason, required_unless_present = "list")]
+    pub(crate) reason: Option<String>,
+    /// Who does it; without it the user of the operating system
+    #[arg(long = "as", value_name = "NAME", env = "USER", value_parser = principal, required_unless_present = "list")]
+    pub(crate) principal: Option<String>,
+    /// Show the last periods that were opened again instead
+    #[arg(long, conflicts_with_all = ["data_set", "period", "org_unit", "until", "reason"])]
+    pub(crate) list: bool,
+    /// How many to show
+    #[arg(long, value_name = "N", default_value_t = 50, requires = "list", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) most: u32,
+}
+
 /// Which totals.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Which {
@@ -185,7 +233,8 @@ pub(crate) struct Which {
     pub(crate) org_unit: String,
     /// The data set's code, such as identity
     pub(crate) data_set: String,
-    /// The period: 20221107, 2022W45, 202211, 2022Q4, 2022S2 or 2022
+    /// The period: 20221107, 2022W45, 202211, 2022Q4, 2022S2 or 2022; of totals also a longer one than the data set is
+    /// reported for, or `latest`
     pub(crate) period: String,
 }
 
@@ -196,12 +245,37 @@ pub(crate) struct Totals {
     /// Show the units directly below as well: who has reported and who has not
     #[arg(long)]
     pub(crate) children: bool,
-    /// A cell to compare the units below by: svc_online[s03]; may be given several times
+    /// A cell, group or indicator to compare the units below by: svc_online[s03]; may be given several times
     #[arg(long, value_name = "CELL", requires = "children")]
     pub(crate) cell: Vec<String>,
     /// The catalogue's directory, for the names of levels and cells; without it their codes are shown
     #[arg(long, value_name = "DIR", env = "TONGHOP_CATALOGUE")]
     pub(crate) catalogue: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Reports {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// Which of them; without it every unit that is expected to report
+    #[arg(long, value_enum)]
+    pub(crate) only: Option<Only>,
+    /// The catalogue's directory, for the names of levels; without it their codes are shown
+    #[arg(long, value_name = "DIR", env = "TONGHOP_CATALOGUE")]
+    pub(crate) catalogue: Option<PathBuf>,
+}
+
+/// Which reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Only {
+    /// Those with warnings
+    Warnings,
+    /// Those with words
+    Notes,
+    /// Those that came in after the deadline
+    Late,
+    /// Units that have not reported, or took their report back
+    Missing,
 }
 
 #[derive(Debug, clap::Args)]
@@ -239,6 +313,32 @@ enum Refused {
     Url,
     #[error("TLS is not supported yet; use http:// on a network that is trusted")]
     Tls,
+    #[error("must be a day, written 2026-12-31")]
+    Day,
+    #[error("must be 1 to {MOST_REASON} characters without personal data: {0}")]
+    Reason(WordsError),
+    #[error("must be 1 to {MOST_REASON} characters")]
+    ReasonLength,
+    #[error("must be 1 to 64 characters")]
+    Principal,
+}
+
+/// The longest reason, in characters.
+const MOST_REASON: usize = 1_000;
+
+fn day(text: &str) -> Result<Date, Refused> {
+    Date::parse(text, format_description!("[year]-[month]-[day]")).map_err(|_| Refused::Day)
+}
+
+/// Words that are kept are held to what words in reports are.
+fn reason(text: &str) -> Result<String, Refused> {
+    let text = words::read(text).map_err(Refused::Reason)?;
+    if (1..=MOST_REASON).contains(&text.chars().count()) { Ok(text.into()) } else { Err(Refused::ReasonLength) }
+}
+
+fn principal(text: &str) -> Result<String, Refused> {
+    let good = (1..=64).contains(&text.chars().count()) && !text.contains(char::is_control);
+    if good { Ok(text.to_owned()) } else { Err(Refused::Principal) }
 }
 
 fn duration(text: &str) -> Result<Duration, Refused> {
@@ -321,6 +421,38 @@ mod tests {
     fn waiting_needs_somebody_to_ask() {
         assert!(parse("tonghop submit f.csv --collector http://h:1 --wait").is_err());
         assert!(parse("tonghop submit f.csv --collector http://h:1 --wait --query http://h:2").is_ok());
+    }
+
+    #[test]
+    fn reports_are_listed_all_or_some() {
+        let line = "tonghop reports --query http://h:1 VN identity 202211";
+        let only = |line: &str| match parse(line).unwrap().command {
+            Command::Reports(args) => args.only,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(only(line), None);
+        assert_eq!(only(&format!("{line} --only missing")), Some(Only::Missing));
+        assert!(parse(&format!("{line} --only all")).is_err());
+    }
+
+    #[test]
+    fn a_period_is_opened_again_with_a_reason() {
+        let line =
+            "tonghop reopen --database postgres://h/x --as lan --data-set identity --period 202211 --until 2026-12-31";
+        let Command::Reopen(args) = parse(&format!("{line} --reason late")).unwrap().command else { panic!("reopen") };
+        assert_eq!(
+            (args.principal.as_deref(), args.org_unit, args.reason.as_deref()),
+            (Some("lan"), None, Some("late"))
+        );
+        assert!(parse(line).is_err(), "without a reason");
+        for wrong in ["--reason 079123456789", "--reason a\tb", "--reason late --org-unit x.y", "--reason late --list"]
+        {
+            assert!(parse(&format!("{line} {wrong}")).is_err(), "for {wrong}");
+        }
+        for until in ["31/12/2026", "2026-02-30", ""] {
+            assert!(parse(&format!("{line} --reason late").replace("2026-12-31", until)).is_err(), "for {until:?}");
+        }
+        assert!(parse("tonghop reopen --database postgres://h/x --list").is_ok());
     }
 
     #[test]

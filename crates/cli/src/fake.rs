@@ -15,7 +15,8 @@ use proto::pb::{
     },
     query::v1::{
         Fate, GetSubmissionRequest, GetSubmissionResponse, GetTotalsRequest, GetTotalsResponse, ListChildTotalsRequest,
-        ListChildTotalsResponse, Totals, WatchTotalsRequest, WatchTotalsResponse,
+        ListChildTotalsResponse, ListReportsRequest, ListReportsResponse, Totals, UnitReport, WatchTotalsRequest,
+        WatchTotalsResponse,
         query_service_server::{QueryService, QueryServiceServer},
     },
     report::v1::{Report, Severity, Violation},
@@ -55,6 +56,12 @@ pub(crate) struct State {
     pub(crate) not_found: u32,
     /// What each watcher sees before its stream breaks, the first one first.
     pub(crate) watched: VecDeque<Vec<Totals>>,
+    /// What is answered to whoever asks for totals.
+    pub(crate) totals: Option<Totals>,
+    /// The pages of a list of reports; the token of each is its number.
+    pub(crate) pages: Vec<Vec<UnitReport>>,
+    /// Every question for reports that came in.
+    pub(crate) asked: Vec<ListReportsRequest>,
 }
 
 impl Fake {
@@ -170,7 +177,21 @@ impl QueryService for Fake {
     }
 
     async fn get_totals(&self, _: Request<GetTotalsRequest>) -> Result<Response<GetTotalsResponse>, Status> {
-        Err(Status::unimplemented(""))
+        let totals = self.state().totals.clone();
+        Ok(Response::new(GetTotalsResponse { totals: Some(totals.ok_or_else(|| Status::unimplemented(""))?) }))
+    }
+
+    async fn list_reports(
+        &self,
+        request: Request<ListReportsRequest>,
+    ) -> Result<Response<ListReportsResponse>, Status> {
+        let request = request.into_inner();
+        let page = request.page_token.parse().unwrap_or(0);
+        let mut state = self.state();
+        state.asked.push(request);
+        let reports = state.pages[page].clone();
+        let next_page_token = if page + 1 < state.pages.len() { (page + 1).to_string() } else { String::new() };
+        Ok(Response::new(ListReportsResponse { reports, next_page_token }))
     }
 
     async fn list_child_totals(

@@ -8,7 +8,9 @@ mod number;
 mod output;
 mod peer;
 pub mod provision;
+mod reopen;
 pub mod report_file;
+mod reports;
 mod submission;
 mod submit;
 mod table;
@@ -67,9 +69,11 @@ async fn run(command: Command, output: &Output) -> Result<Ended, Failure> {
         Command::Provision(args) => provision::run(&args, output).await,
         Command::Submit(args) => submit::run(&args, output).await,
         Command::Totals(args) => totals::run(&args, output).await,
+        Command::Reports(args) => reports::run(&args, output).await,
         Command::Watch(args) => watch::run(&args, output).await,
         Command::Submission(args) => submission::run(&args, output).await,
         Command::Verify(args) => verify::run(&args, output).await,
+        Command::Reopen(args) => reopen::run(&args, output).await,
         Command::Catalogue(CatalogueCommand::Check(args)) => check::run(&args, output),
     }
 }

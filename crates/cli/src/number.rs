@@ -25,6 +25,16 @@ pub(crate) fn mean(scaled: i64, decimals: u32, count: i64) -> String {
     grouped(i64::try_from(rounded).unwrap_or(i64::MAX), decimals + 1)
 }
 
+/// A percentage of the wire as Vietnam writes it, without zeros at its end: `92.30` is `92,3%`.
+pub(crate) fn percent(text: &str) -> String {
+    let has_two_decimals = text.split_once('.').is_some_and(|(_, decimals)| decimals.len() == 2);
+    let hundredths = text.replace('.', "").parse::<i128>().ok().filter(|_| has_two_decimals);
+    // As it came, where it is not what we take it for.
+    let Some(hundredths) = hundredths else { return format!("{text}%") };
+    let written = VIETNAMESE.write(hundredths, 2);
+    format!("{}%", written.trim_end_matches('0').trim_end_matches(','))
+}
+
 /// An instant of the wire in the time of Vietnam, for people.
 pub(crate) fn local_time(seconds: i64, nanos: i32) -> String {
     let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
@@ -74,6 +84,23 @@ mod tests {
         assert_eq!(mean(-1, 0, 20), "-0,1");
         assert_eq!(mean(923, 1, 2), "46,15");
         assert_eq!(mean(0, 0, 0), "0,0");
+    }
+
+    #[test]
+    fn percentages_end_with_their_last_digit_that_counts() {
+        for (wire, people) in [
+            ("92.30", "92,3%"),
+            ("92.35", "92,35%"),
+            ("100.00", "100%"),
+            ("0.00", "0%"),
+            ("0.05", "0,05%"),
+            ("-0.50", "-0,5%"),
+            ("120562.70", "120.562,7%"),
+            ("12", "12%"),
+            ("1e9", "1e9%"),
+        ] {
+            assert_eq!(percent(wire), people);
+        }
     }
 
     #[test]

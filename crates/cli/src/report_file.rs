@@ -1,8 +1,8 @@
 //! Files of reports: CSV as a spreadsheet saves it, JSON as a program writes it.
 //!
 //! The crate's README describes both. A file is read as a whole or not at all: either every report in it could be read, or
-//! everything that could not is told with its line and column. Nothing is guessed, and nothing is judged that needs the
-//! catalogue: whether a unit, a form or a cell exists is for the collector to say.
+//! everything that could not is told with its line and column. Nothing is guessed. The catalogue, where it is at hand, says
+//! what kind of value a cell takes; whether a unit, a form or a cell exists is for the collector to say.
 
 mod csv;
 mod json;
@@ -10,7 +10,10 @@ mod value;
 
 use std::fmt;
 
-use domain::Message;
+use domain::{
+    Catalogue, Message,
+    catalogue::{DataSet, ValueType},
+};
 use proto::pb::report::v1::Report;
 
 /// The largest file that is read.
@@ -113,16 +116,47 @@ impl Faults {
     }
 }
 
-/// The reports in the text of a file.
+/// What is in a file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct File {
+    /// Its reports, in order.
+    pub reports: Vec<FileReport>,
+    /// What is odd about how it is written without keeping it from being read.
+    pub remarks: Faults,
+}
+
+/// What kinds of values cells take, as far as that is known.
+#[derive(Clone, Copy, Debug)]
+struct Types<'c>(Option<&'c Catalogue>);
+
+impl<'c> Types<'c> {
+    #[cfg(test)]
+    const fn unknown() -> Self {
+        Self(None)
+    }
+
+    #[cfg(test)]
+    const fn of_catalogue(catalogue: &'c Catalogue) -> Self {
+        Self(Some(catalogue))
+    }
+
+    fn of(self, data_set: &str, element: &str, option: &str) -> Option<ValueType> {
+        let data_set: &DataSet = self.0?.find_data_set(data_set)?;
+        Some(data_set.cells().get(data_set.find_cell(element, option)?)?.element.value_type)
+    }
+}
+
+/// The reports in the text of a file. With a catalogue the types of its cells are known: `1.205` is 1205 in a cell of whole
+/// numbers, and words may stand in a cell of words.
 ///
 /// # Errors
 /// Everything that cannot be read, up to [`Faults::LIMIT`].
-pub fn read(format: Format, text: &str) -> Result<Vec<FileReport>, Faults> {
+pub fn read(format: Format, text: &str, catalogue: Option<&Catalogue>) -> Result<File, Faults> {
     // Spreadsheets put a byte order mark before UTF-8.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     match format {
-        Format::Csv => csv::read(text),
-        Format::Json => json::read(text),
+        Format::Csv => csv::read(text, Types(catalogue)),
+        Format::Json => json::read(text, Types(catalogue)),
     }
 }
 
@@ -147,15 +181,15 @@ mod tests {
 
     #[test]
     fn a_byte_order_mark_is_no_part_of_the_text() {
-        assert_eq!(read(Format::Json, "\u{feff}[]"), Ok(Vec::new()));
-        let report = read(Format::Csv, "\u{feff}org_unit,data_set,period,a\n1,x,2022,5\n").unwrap();
-        assert_eq!(report[0].report.org_unit, "1");
+        assert!(read(Format::Json, "\u{feff}[]", None).unwrap().reports.is_empty());
+        let file = read(Format::Csv, "\u{feff}org_unit,data_set,period,a\n1,x,2022,5\n", None).unwrap();
+        assert_eq!(file.reports[0].report.org_unit, "1");
     }
 
     #[test]
     fn faults_past_the_limit_are_counted() {
         let rows: String = (0..120).map(|_| "1,x,2022,~\n").collect();
-        let faults = read(Format::Csv, &format!("org_unit,data_set,period,a\n{rows}")).unwrap_err();
+        let faults = read(Format::Csv, &format!("org_unit,data_set,period,a\n{rows}"), None).unwrap_err();
         assert_eq!((faults.list().len(), faults.omitted()), (100, 20));
     }
 }

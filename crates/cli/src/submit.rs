@@ -8,7 +8,7 @@ mod tell;
 mod tests;
 
 use std::{
-    fs::File,
+    fs,
     io::{self, Read as _},
     path::Path,
 };
@@ -17,9 +17,9 @@ use runtime::{Clock, SystemClock};
 use uuid::{ContextV7, Timestamp, Uuid};
 
 use crate::{
-    Ended, args,
+    Ended, args, check,
     output::{Failure, Output, both},
-    report_file::{self, FileReport, Format, MAX_BYTES},
+    report_file::{self, File, FileReport, Format, MAX_BYTES},
 };
 
 use self::{
@@ -39,14 +39,16 @@ pub(crate) async fn run(args: &args::Submit, output: &Output) -> Result<Ended, F
         Failure::caused(&format!("không đọc được tệp {name}"), &format!("cannot read {name}"), &error)
     })?;
     let teller = Teller { file: &name, output };
-    let mut reports = match report_file::read(format, &text) {
-        Ok(reports) => reports,
+    let catalogue = args.catalogue.as_deref().map(check::load).transpose()?;
+    let File { mut reports, remarks } = match report_file::read(format, &text, catalogue.as_ref()) {
+        Ok(file) => file,
         Err(faults) => {
             teller.faults(&faults);
             return Ok(Ended::Badly);
         }
     };
-    drop(text);
+    teller.remarks(&remarks);
+    drop((text, catalogue));
     give_ids(&mut reports, &SystemClock);
 
     let mut interrupted = Box::pin(async {
@@ -79,7 +81,7 @@ fn text_of(path: &Path) -> io::Result<String> {
     let read = if path == Path::new("-") {
         io::stdin().lock().take(MAX_BYTES + 1).read_to_string(&mut text)?
     } else {
-        File::open(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?
+        fs::File::open(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?
     };
     if read as u64 > MAX_BYTES {
         let message = format!("the file has more than {} MiB; split it", MAX_BYTES >> 20);

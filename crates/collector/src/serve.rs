@@ -67,12 +67,13 @@ impl Service {
 }
 
 impl Shared {
-    /// Checks what can be checked without history, and gives the report a revision where it has none.
+    /// Checks what can be checked without history, also that the period has begun, and gives the report a revision where it has none.
     fn admit(&self, report: Option<Report>) -> Result<Admitted, Refused> {
         let Some(mut report) = report else { return Err(Refused::Invalid(judge::no_report())) };
         let received_at = Timestamp::from(self.clock.now());
         let revision = report.revision.unwrap_or_else(|| self.revisions.next(received_at));
-        judge::read(&self.catalogue, &proto::report::draft(&report, revision)).map_err(Refused::Invalid)?;
+        judge::read(&self.catalogue, &proto::report::draft(&report, revision), received_at)
+            .map_err(Refused::Invalid)?;
         report.revision = Some(revision);
         let submission_id = report.submission_id.clone();
         let submitted = SubmittedReport {

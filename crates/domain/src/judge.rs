@@ -1,13 +1,22 @@
 //! Judging: from what somebody claims to a report, or to everything that is wrong with it.
 //!
-//! [`read`] looks everything up and needs only the catalogue; the collector uses it to refuse at once what can never
-//! count. [`judge`] adds the data set's rules; the validator uses it, and its word is the verdict.
+//! [`read`] looks everything up and needs only the catalogue and the instant the report came in; the collector uses it to
+//! refuse at once what can never count. [`weigh`] adds what needs to know more: rules, the unit's history, closed periods.
+//! The validator does both, and its word is the verdict.
+
+mod content;
+
+use time::{Date, OffsetDateTime};
 
 use crate::{
-    CELL_LIMIT, Catalogue, Content, ContentDigest, Key, Period, Reason, Report, Revision, Severity, SubmissionId,
-    UnitIx, Vintage, Violation, Violations,
-    catalogue::{Cell, DataSet, ValueType},
-    draft::{Draft, DraftValue, Given},
+    Catalogue, Content, ContentDigest, Key, LevelIx, Message, Period, Reason, Report, Revision, Severity, SubmissionId,
+    Timestamp, UnitIx, Values, Vintage, Violation, Violations,
+    catalogue::{DataSet, ValueType},
+    draft::Draft,
+    judge::content::Form,
+    number::{ENGLISH, VIETNAMESE},
+    outlier,
+    words::shown,
 };
 
 /// The verdict on a claimed report.
@@ -19,6 +28,8 @@ pub enum Verdict {
         report: Report,
         /// What tells its content from another.
         digest: ContentDigest,
+        /// Whether it has values and came in before the deadline; also where there is no deadline.
+        on_time: bool,
         /// What is odd about it without stopping it.
         warnings: Violations,
     },
@@ -26,34 +37,154 @@ pub enum Verdict {
     Rejected(Violations),
 }
 
-/// Judges a claimed report by the catalogue and the rules of its data set.
+/// What weighing a report needs to know besides the report.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'h> {
+    /// When the collector took the report.
+    pub received_at: Timestamp,
+    /// What counts for the unit in the period just before, where anything does.
+    pub previous: Option<&'h Values>,
+    /// What counts for the unit in earlier periods, newest first. The first [`outlier::MOST`] are looked at.
+    pub history: &'h [Values],
+    /// Whether the period, should it be closed, was opened again for the unit when the report came in.
+    pub is_reopened: bool,
+}
+
+impl Context<'_> {
+    /// Of a report about whose unit nothing is known.
+    #[must_use]
+    pub const fn at(received_at: Timestamp) -> Self {
+        Self { received_at, previous: None, history: &[], is_reopened: false }
+    }
+}
+
+/// How many earlier reports of a unit weighing one of its reports looks at: none where nothing in the form looks back.
 #[must_use]
-pub fn judge(catalogue: &Catalogue, draft: &Draft<'_>) -> Verdict {
-    let (report, data_set) = match read(catalogue, draft) {
-        Ok(read) => read,
-        Err(violations) => return Verdict::Rejected(violations),
-    };
+pub fn history_of_interest(data_set: &DataSet) -> usize {
+    if !data_set.outliers().is_empty() {
+        outlier::MOST
+    } else {
+        usize::from(data_set.rules().iter().any(|rule| rule.looks_back()))
+    }
+}
+
+/// Whether a period is closed at an instant, unless somebody opened it again.
+#[must_use]
+pub fn is_closed(catalogue: &Catalogue, data_set: &DataSet, period: Period, at: Timestamp) -> bool {
+    catalogue.closes_at(data_set, period).is_some_and(|closes_at| at >= closes_at)
+}
+
+/// Weighs a report that [`read`] has read.
+///
+/// A rule that looks back and an outlier only ever warn: what is stored depends on the order of arrival, and whether a report
+/// counts may not.
+#[must_use]
+pub fn weigh(catalogue: &Catalogue, data_set: &DataSet, report: Report, context: &Context<'_>) -> Verdict {
     let mut violations = Violations::default();
+    if !context.is_reopened {
+        refuse_closed(catalogue, data_set, report.key.period, context.received_at, &mut violations);
+    }
     if let Content::Values(values) = &report.content {
         for rule in data_set.rules() {
-            if let Some(message) = rule.check(values, None) {
+            if let Some(message) = rule.check(values, context.previous) {
+                let severity = if rule.looks_back() { Severity::Warning } else { rule.severity };
                 let (reason, field) = (Reason::RuleBroken, rule.id.clone());
-                violations.push(Violation { reason, severity: rule.severity, field, message });
+                violations.push(Violation { reason, severity, field, message });
             }
+        }
+        for place in data_set.outliers() {
+            warn_of_outlier(data_set, *place, values, context.history, &mut violations);
         }
     }
     if violations.has_error() {
         return Verdict::Rejected(violations);
     }
+    let on_time =
+        report.content.values().is_some() && is_on_time(catalogue, data_set, &report.key, context.received_at);
     let digest = ContentDigest::of(data_set, &report.key, &report.content);
-    Verdict::Accepted { report, digest, warnings: violations }
+    Verdict::Accepted { report, digest, on_time, warnings: violations }
 }
 
-/// Reads a claimed report: everything it names exists, is of the right type and may be reported by that unit.
+fn refuse_closed(
+    catalogue: &Catalogue,
+    data_set: &DataSet,
+    period: Period,
+    received_at: Timestamp,
+    violations: &mut Violations,
+) {
+    let closes_at = catalogue.closes_at(data_set, period).filter(|closes_at| received_at >= *closes_at);
+    let Some(closes_at) = closes_at else { return };
+    // It closes at midnight: the day that ends then is the last on which it was open.
+    let day = day_of(catalogue, closes_at).previous_day().unwrap_or(Date::MIN);
+    violations.error(
+        Reason::PeriodClosed,
+        "period",
+        format!(
+            "Kỳ {period} của biểu mẫu “{}” đã đóng sau ngày {}; hãy đề nghị cấp trên mở lại kỳ này.",
+            data_set.name_vi(),
+            day_vi(day)
+        ),
+        format!("{period} of `{}` was closed after {day}; ask for it to be opened again", data_set.code()),
+    );
+}
+
+/// Whether an instant is before the deadline of a unit's level, or of the level it stands in for where its own has none.
+fn is_on_time(catalogue: &Catalogue, data_set: &DataSet, key: &Key, at: Timestamp) -> bool {
+    let vintage = catalogue.vintage(data_set, key.period);
+    let Some(unit) = vintage.find(key.org_unit.as_str()).map(|unit| vintage.unit(unit)) else { return true };
+    let deadline = |level: LevelIx| catalogue.deadline(data_set, key.period, level);
+    let stands_in_for = || catalogue.level(unit.level).stands_in_for.filter(|_| unit.is_leaf());
+    deadline(unit.level).or_else(|| deadline(stands_in_for()?)).is_none_or(|deadline| at < deadline)
+}
+
+fn warn_of_outlier(data_set: &DataSet, place: usize, values: &Values, history: &[Values], violations: &mut Violations) {
+    let (Some(value), Some(cell)) = (values.get(place), data_set.cells().get(place)) else { return };
+    let decimals = u32::from(cell.element.value_type.decimals());
+    let earlier = history.iter().take(outlier::MOST).filter_map(|earlier| earlier.get(place));
+    let Some(usual) = outlier::usual(earlier, 10_i64.saturating_pow(decimals)) else { return };
+    if usual.contains(&value) {
+        return;
+    }
+    // A count that can be as low as nothing can be no lower.
+    let low = if cell.element.value_type == ValueType::Signed { *usual.start() } else { (*usual.start()).max(0) };
+    let [value_vi, low_vi, high_vi] = [value, low, *usual.end()].map(|number| VIETNAMESE.write(number, decimals));
+    let [value_en, low_en, high_en] = [value, low, *usual.end()].map(|number| ENGLISH.write(number, decimals));
+    violations.push(Violation {
+        reason: Reason::Outlier,
+        severity: Severity::Warning,
+        field: cell.to_string(),
+        message: Message {
+            vi: format!(
+                "{}: {value_vi} khác thường so với các kỳ trước của đơn vị (thường từ {low_vi} đến {high_vi}); hãy kiểm tra lại.",
+                cell.element.name_vi
+            ),
+            en: format!(
+                "{cell}: {value_en} is unlike the unit's earlier values, by which {low_en} to {high_en} is usual; please check"
+            ),
+        },
+    });
+}
+
+/// The day of an instant at the place whose days are meant.
+fn day_of(catalogue: &Catalogue, instant: Timestamp) -> Date {
+    OffsetDateTime::from(instant).checked_to_offset(catalogue.utc_offset()).map_or(Date::MAX, OffsetDateTime::date)
+}
+
+/// `09/06/2023`
+fn day_vi(day: Date) -> String {
+    format!("{:02}/{:02}/{}", day.day(), u8::from(day.month()), day.year())
+}
+
+/// Reads a claimed report that the collector took at an instant: everything it names exists, is of the right type and may be
+/// reported by that unit, and its period has begun.
 ///
 /// # Errors
 /// With every violation found.
-pub fn read<'c>(catalogue: &'c Catalogue, draft: &Draft<'_>) -> Result<(Report, &'c DataSet), Violations> {
+pub fn read<'c>(
+    catalogue: &'c Catalogue,
+    draft: &Draft<'_>,
+    received_at: Timestamp,
+) -> Result<(Report, &'c DataSet), Violations> {
     let mut violations = Violations::default();
     let submission_id = read_submission_id(draft.submission_id, &mut violations);
     let revision = read_revision(draft.revision, &mut violations);
@@ -61,12 +192,14 @@ pub fn read<'c>(catalogue: &'c Catalogue, draft: &Draft<'_>) -> Result<(Report, 
     let period = data_set.and_then(|data_set| read_period(data_set, draft.period, &mut violations));
     let (Some(data_set), Some(period)) = (data_set, period) else { return Err(violations) };
 
+    refuse_early(catalogue, data_set, period, received_at, &mut violations);
     let vintage = catalogue.vintage(data_set, period);
     let unit = find_unit(vintage, draft.org_unit, period, &mut violations);
     if let Some(unit) = unit {
         refuse_other_levels(catalogue, data_set, vintage, unit, &mut violations);
     }
-    let content = read_content(catalogue, data_set, vintage, unit, draft, &mut violations);
+    let form = Form { catalogue, data_set, vintage, unit, today: day_of(catalogue, received_at) };
+    let content = form.read(draft, &mut violations);
     match (submission_id, revision, unit) {
         (Some(submission_id), Some(revision), Some(unit)) if violations.is_empty() => {
             let org_unit = vintage.unit(unit).code.clone();
@@ -170,6 +303,29 @@ pub fn read_period(data_set: &DataSet, text: &str, violations: &mut Violations) 
     }
 }
 
+fn refuse_early(
+    catalogue: &Catalogue,
+    data_set: &DataSet,
+    period: Period,
+    received_at: Timestamp,
+    violations: &mut Violations,
+) {
+    if received_at >= catalogue.starts_at(data_set, period) {
+        return;
+    }
+    let first = period.span(data_set.calendar()).first;
+    violations.error(
+        Reason::PeriodNotStarted,
+        "period",
+        format!(
+            "Kỳ {period} của biểu mẫu “{}” chưa bắt đầu: từ ngày {} mới báo cáo được.",
+            data_set.name_vi(),
+            day_vi(first)
+        ),
+        format!("{period} of `{}` has not begun; it is reported from {first} on", data_set.code()),
+    );
+}
+
 /// Finds the unit with a code in the tree of a period; that there is none is told of the field `org_unit`.
 pub fn find_unit(vintage: &Vintage, code: &str, period: Period, violations: &mut Violations) -> Option<UnitIx> {
     let found = vintage.find(code);
@@ -209,201 +365,6 @@ fn refuse_other_levels(
         ),
         format!("`{}` is reported by {levels_en}; `{code}` is a {}", data_set.code(), own.code),
     );
-}
-
-fn read_content(
-    catalogue: &Catalogue,
-    data_set: &DataSet,
-    vintage: &Vintage,
-    unit: Option<UnitIx>,
-    draft: &Draft<'_>,
-    violations: &mut Violations,
-) -> Content {
-    if draft.withdrawn {
-        if !draft.values.is_empty() {
-            violations.error(
-                Reason::WithdrawalWithValues,
-                "values",
-                "Báo cáo rút lại không được kèm số liệu.",
-                "a withdrawal carries no values; leave them out, or leave out `withdrawn`",
-            );
-        }
-        return Content::Withdrawn;
-    }
-    let cells = data_set.cells();
-    if draft.values.is_empty() {
-        violations.error(
-            Reason::ValuesMissing,
-            "values",
-            "Báo cáo không có số liệu nào; nếu muốn rút báo cáo, hãy đặt withdrawn.",
-            "there is no value; to take a report back set `withdrawn`",
-        );
-    }
-    if draft.values.len() > cells.len() {
-        violations.error(
-            Reason::ValuesTooMany,
-            "values",
-            format!(
-                "Báo cáo có {} số liệu, biểu mẫu “{}” chỉ có {} ô.",
-                draft.values.len(),
-                data_set.name_vi(),
-                cells.len()
-            ),
-            format!("there are {} values; `{}` has {} cells", draft.values.len(), data_set.code(), cells.len()),
-        );
-        return Content::Withdrawn; // not looked at: the report is refused whatever its values are
-    }
-    let mut values = vec![None; cells.len()];
-    // A cell is named once, also where what is first given for it is wrong.
-    let mut named = vec![false; cells.len()];
-    for (place, given) in draft.values.iter().enumerate() {
-        let Some(at) = find_cell(data_set, place, given) else {
-            let name = if given.option.is_empty() {
-                shown(given.element)
-            } else {
-                format!("{}[{}]", shown(given.element), shown(given.option))
-            };
-            violations.error(
-                Reason::CellUnknown,
-                format!("values[{place}]"),
-                format!("Biểu mẫu “{}” không có ô số liệu {name}.", data_set.name_vi()),
-                format!("`{}` has no cell {name}", data_set.code()),
-            );
-            continue;
-        };
-        let cell = &cells[at];
-        if std::mem::replace(&mut named[at], true) {
-            violations.error(
-                Reason::CellRepeated,
-                format!("values[{place}]"),
-                format!("Ô “{cell}” ({}) có nhiều hơn một giá trị.", cell.element.name_vi),
-                format!("{cell} is given more than once"),
-            );
-            continue;
-        }
-        if let Some(unit) = unit.filter(|unit| !catalogue.fills(cell, vintage, *unit)) {
-            let level = catalogue.level(vintage.unit(unit).level);
-            violations.error(
-                Reason::CellNotForLevel,
-                format!("values[{place}]"),
-                format!("Đơn vị cấp {} không báo cáo ô “{cell}” ({}).", level.name_vi, cell.element.name_vi),
-                format!("a {} does not report {cell}", level.code),
-            );
-            continue;
-        }
-        match read_number(cell, given.given) {
-            Ok(number) => values[at] = Some(number),
-            Err(refused) => refused.tell(cell, place, violations),
-        }
-    }
-    Content::Values(values.into())
-}
-
-/// Senders mostly keep the form's order: try the cell in the same place before looking it up.
-fn find_cell(data_set: &DataSet, place: usize, given: &DraftValue<'_>) -> Option<usize> {
-    let named = |cell: &Cell| {
-        cell.element.code.as_str() == given.element
-            && cell.option.as_ref().map_or("", |option| option.code.as_str()) == given.option
-    };
-    if data_set.cells().get(place).is_some_and(named) {
-        Some(place)
-    } else {
-        data_set.find_cell(given.element, given.option)
-    }
-}
-
-/// Why a value does not fit its cell.
-enum Refused {
-    Type,
-    Negative,
-    Decimals,
-    TooLarge,
-}
-
-impl Refused {
-    fn tell(&self, cell: &Cell, place: usize, violations: &mut Violations) {
-        let name = &cell.element.name_vi;
-        let (reason, vi, en) = match self {
-            Self::Type => {
-                let (vi, en) = match cell.element.value_type {
-                    ValueType::Count | ValueType::Signed => ("một số nguyên", "an integer"),
-                    ValueType::Decimal(_) => {
-                        ("một số thập phân, viết với dấu chấm: 92.3", "a decimal number, written with a point: 92.3")
-                    }
-                    ValueType::Flag => ("có hoặc không (flag)", "a flag, true or false"),
-                    ValueType::Date => ("một ngày, viết 2022-06-01", "a day, written 2022-06-01"),
-                    ValueType::Text => ("văn bản (text)", "text"),
-                };
-                (Reason::ValueTypeWrong, format!("Ô “{cell}” ({name}) phải là {vi}."), format!("{cell} takes {en}"))
-            }
-            Self::Negative => (
-                Reason::ValueOutOfRange,
-                format!("Ô “{cell}” ({name}) không được âm."),
-                format!("{cell} may not be negative"),
-            ),
-            Self::Decimals => {
-                let places = cell.element.value_type.decimals();
-                (
-                    Reason::ValueOutOfRange,
-                    format!("Ô “{cell}” ({name}) có tối đa {places} chữ số thập phân."),
-                    format!("{cell} has at most {places} decimals"),
-                )
-            }
-            Self::TooLarge => (
-                Reason::ValueOutOfRange,
-                format!("Ô “{cell}” ({name}) quá lớn: tối đa {CELL_LIMIT} sau khi bỏ dấu thập phân."),
-                format!("{cell} is too large: at most {CELL_LIMIT} without its decimal point"),
-            ),
-        };
-        violations.error(reason, format!("values[{place}]"), vi, en);
-    }
-}
-
-/// A given value as its cell keeps it.
-fn read_number(cell: &Cell, given: Given<'_>) -> Result<i64, Refused> {
-    let value_type = cell.element.value_type;
-    let number = match (value_type, given) {
-        (ValueType::Flag, Given::Flag(flag)) => return Ok(i64::from(flag)),
-        (ValueType::Count | ValueType::Signed, Given::Integer(number)) => number,
-        (ValueType::Decimal(places), Given::Integer(number)) => {
-            number.checked_mul(10_i64.pow(u32::from(places))).ok_or(Refused::TooLarge)?
-        }
-        (ValueType::Decimal(places), Given::Decimal(text)) => scaled(text, places)?,
-        _ => return Err(Refused::Type),
-    };
-    if number < 0 && value_type != ValueType::Signed {
-        return Err(Refused::Negative);
-    }
-    if number.unsigned_abs() > CELL_LIMIT.unsigned_abs() {
-        return Err(Refused::TooLarge);
-    }
-    Ok(number)
-}
-
-/// `92.3` with one place is 923. Digits, at most one point, a leading minus: nothing else is a number.
-fn scaled(text: &str, places: u8) -> Result<i64, Refused> {
-    let (negative, digits) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
-    let (whole, decimals) = digits.split_once('.').unwrap_or((digits, ""));
-    let all_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if whole.is_empty() || !all_digits(whole) || !all_digits(decimals) || digits.ends_with('.') {
-        return Err(Refused::Type);
-    }
-    let places = usize::from(places);
-    if decimals.len() > places {
-        return Err(Refused::Decimals);
-    }
-    let number: i64 = format!("{whole}{decimals:0<places$}").parse().map_err(|_| Refused::TooLarge)?;
-    Ok(if negative { -number } else { number })
-}
-
-/// A sender's text as it is shown back: bounded, and without control characters.
-fn shown(text: &str) -> String {
-    const LIMIT: usize = 40;
-    let mut shown: String = text.chars().filter(|c| !c.is_control()).take(LIMIT).collect();
-    if text.chars().count() > LIMIT {
-        shown.push('…');
-    }
-    shown
 }
 
 impl Violations {

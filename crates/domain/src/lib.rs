@@ -6,17 +6,25 @@ mod code;
 mod digest;
 pub mod draft;
 pub mod fold;
+#[cfg(test)]
+mod form;
+pub mod group;
+pub mod indicator;
 pub mod judge;
 pub mod number;
+pub mod outlier;
 mod period;
 mod report;
 mod revision;
 pub mod rule;
 mod series;
 pub mod settle;
+pub mod target;
 mod timestamp;
 mod tree;
 mod violation;
+pub mod window;
+pub mod words;
 
 pub use calendar::Calendar;
 pub use catalogue::{Catalogue, CatalogueVersion, Catalogues};

@@ -73,6 +73,8 @@ pub struct OrgUnit {
     pub level: LevelIx,
     /// The kind within the level.
     pub kind: String,
+    /// The first day of its row, none where that is not known.
+    pub valid_from: Option<Date>,
     /// The unit above.
     pub parent: Option<UnitIx>,
     /// The units directly below, by code.
@@ -165,8 +167,9 @@ impl OrgTree {
     /// The unit of a later (or the same) day's tree at which a unit of an earlier day's counts, and whether it is that
     /// very unit.
     ///
-    /// A unit goes on as long as its code is there at its level, unless codes were given anew in between. Where it does not,
-    /// the nearest unit above it that does stands for it; the root always goes on.
+    /// A unit goes on as long as its row does; from one row to the next as long as its code is there at its level, unless
+    /// codes were given anew in between. Where it does not, the nearest unit above it that does stands for it; the root
+    /// always goes on.
     #[must_use]
     pub fn continued(&self, unit: UnitIx, from: Date, to: Date) -> (UnitIx, bool) {
         let (old, new) = (self.on(from), self.on(to));
@@ -177,11 +180,11 @@ impl OrgTree {
         let recoded = self.recoded.iter().any(between);
         let (first, last) = (self.place_on(from), self.place_on(to));
         let goes_on = |ix: UnitIx| {
-            let OrgUnit { code, level, .. } = old.unit(ix);
+            let OrgUnit { code, level, valid_from, .. } = old.unit(ix);
             let on =
                 |vintage: &Vintage| vintage.find(code.as_str()).filter(|found| vintage.unit(*found).level == *level);
-            let throughout = !recoded && self.vintages[first..=last].iter().all(|vintage| on(vintage).is_some());
-            on(new).filter(|_| throughout)
+            let throughout = || !recoded && self.vintages[first..=last].iter().all(|vintage| on(vintage).is_some());
+            on(new).filter(|found| new.unit(*found).valid_from == *valid_from || throughout())
         };
         match old.with_ancestors(unit).find_map(|above| goes_on(above).map(|found| (above, found))) {
             Some((above, found)) => (found, above == unit),
@@ -244,6 +247,7 @@ impl Vintage {
                 name: row.name.clone(),
                 level: row.level,
                 kind: row.kind.clone(),
+                valid_from: row.valid_from,
                 parent,
                 children: Vec::new(),
             });
@@ -383,6 +387,7 @@ mod tests {
         let tree = OrgTree::new(
             &[
                 row("VN", "", 0, None, None),
+                row("BCA", "VN", 1, None, None),
                 row("01", "VN", 1, None, Some(reform)),
                 row("01", "VN", 1, Some(reform), None),
                 row("02", "01", 2, None, Some(merger)),
@@ -403,6 +408,7 @@ mod tests {
         assert_eq!(of("02", second, third), ("VN".to_owned(), false), "the code is another unit's");
         assert_eq!(of("01", first, third), ("VN".to_owned(), false));
         assert_eq!(of("VN", first, third), ("VN".to_owned(), true));
+        assert_eq!(of("BCA", first, third), ("BCA".to_owned(), true), "its row goes on over the day");
         assert_eq!(tree.on(first).since(), Date::MIN);
         assert_eq!(tree.on(second).since(), merger);
         assert_eq!(tree.on(third).since(), reform);

@@ -24,6 +24,8 @@ macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident = $code:literal,)*) => {
         /// Why a report is refused or rejected. The code is stable: the same in the gRPC status, the event, the database,
         /// the metric label and the log.
+        ///
+        #[doc = include_str!("../REASONS.md")]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Reason { $($(#[$doc])* $name,)* }
 
@@ -59,6 +61,10 @@ reasons! {
     PeriodMalformed = "PERIOD_MALFORMED",
     /// The data set is reported for periods of another type.
     PeriodTypeWrong = "PERIOD_TYPE_WRONG",
+    /// The report came in before the period began.
+    PeriodNotStarted = "PERIOD_NOT_STARTED",
+    /// The report came in after the period was closed.
+    PeriodClosed = "PERIOD_CLOSED",
     /// No org unit has the code on the period's last day.
     OrgUnitUnknown = "ORG_UNIT_UNKNOWN",
     /// Units of this level do not report the data set.
@@ -81,10 +87,18 @@ reasons! {
     CellNotForLevel = "CELL_NOT_FOR_LEVEL",
     /// The value is of another type than the data element.
     ValueTypeWrong = "VALUE_TYPE_WRONG",
-    /// The number is negative where it may not be, has too many decimals, or is too large.
+    /// The number is negative where it may not be, has too many decimals, or is too large; the day is long ago or to come.
     ValueOutOfRange = "VALUE_OUT_OF_RANGE",
+    /// The words are more than 4,000 characters.
+    TextTooLong = "TEXT_TOO_LONG",
+    /// The words have control characters in them.
+    TextMalformed = "TEXT_MALFORMED",
+    /// The words hold what looks like a citizen's ID number, a telephone number or an e-mail address.
+    TextPersonalData = "TEXT_PERSONAL_DATA",
     /// A validation rule does not hold.
     RuleBroken = "RULE_BROKEN",
+    /// The value is unlike the unit's own earlier ones. Only ever a warning.
+    Outlier = "OUTLIER",
     /// The bytes are not a report.
     Undecodable = "UNDECODABLE",
 }
@@ -102,7 +116,8 @@ pub struct Violation {
     pub reason: Reason,
     /// Whether it stops the report.
     pub severity: Severity,
-    /// The field of the report, as a path: `period`, `values[3]`. For a rule, its name.
+    /// The field of the report, as a path: `period`, `values[3]`. For a rule its name, for an outlier its cell's:
+    /// `svc_online[s03]`.
     pub field: String,
     /// What is wrong and what would be right.
     pub message: Message,
@@ -131,9 +146,20 @@ impl Violations {
         self.push(Violation { reason, severity: Severity::Error, field: field.into(), message });
     }
 
-    /// Adds a violation, or counts it once the list is full.
+    /// Adds a violation, or counts it once the list is full. Where there is an error, one is listed: the first takes the
+    /// place of the last warning of a full list.
     pub fn push(&mut self, violation: Violation) {
-        if self.list.len() < Self::LIMIT { self.list.push(violation) } else { self.omitted += 1 }
+        if self.list.len() < Self::LIMIT {
+            self.list.push(violation);
+            return;
+        }
+        self.omitted = self.omitted.saturating_add(1);
+        if violation.severity == Severity::Error
+            && !self.has_error()
+            && let Some(last) = self.list.last_mut()
+        {
+            *last = violation;
+        }
     }
 
     /// The violations.
@@ -157,8 +183,7 @@ impl Violations {
     /// Whether one of them stops the report.
     #[must_use]
     pub fn has_error(&self) -> bool {
-        // Whatever was left out may be an error: a list that overflowed stops the report.
-        self.omitted > 0 || self.list.iter().any(|violation| violation.severity == Severity::Error)
+        self.list.iter().any(|violation| violation.severity == Severity::Error)
     }
 }
 
@@ -194,5 +219,25 @@ mod tests {
             violations.error(Reason::CellUnknown, format!("values[{place}]"), "", "");
         }
         assert_eq!((violations.list().len(), violations.omitted()), (100, 900));
+    }
+
+    #[test]
+    fn warnings_past_the_limit_stop_nothing_and_hide_no_error() {
+        let of = |severity| Violation {
+            reason: Reason::RuleBroken,
+            severity,
+            field: String::new(),
+            message: Message { vi: String::new(), en: String::new() },
+        };
+        let mut violations = Violations::default();
+        for _ in 0..150 {
+            violations.push(of(Severity::Warning));
+        }
+        assert!(!violations.has_error());
+        violations.push(of(Severity::Error));
+        violations.push(of(Severity::Error));
+        assert!(violations.has_error());
+        assert_eq!((violations.list().len(), violations.omitted()), (100, 52));
+        assert_eq!(violations.list().iter().filter(|violation| violation.severity == Severity::Error).count(), 1);
     }
 }

@@ -2,25 +2,33 @@
 
 #![expect(clippy::unwrap_used, reason = "a test whose example cannot be made has failed")]
 
+use std::sync::LazyLock;
+
 use domain::{
     CELL_LIMIT, Calendar, Catalogue, CatalogueVersion, Content, LevelIx, Message, OrgTree, PeriodType, Reason,
-    Revision, Severity, UnitVersion, Violations,
+    Revision, Severity, Timestamp, UnitVersion, Values, Violations,
     catalogue::{
         CategoryOption, Cell, DataElement, DataSet, DataSetParts, Level, Measure, Schedule, SpaceAggregation,
         TimeAggregation, ValueType,
     },
     draft::{Draft, DraftValue, Given},
-    judge::{Verdict, judge},
+    judge::{Context, Verdict, history_of_interest, no_report, read, weigh},
     rule::{Check, Comparison, Condition, Linear, Of, Rule, Term},
 };
-use time::macros::date;
+use time::macros::{date, datetime};
 
 const NATION: LevelIx = LevelIx::new(0);
 const DISTRICT: LevelIx = LevelIx::new(1);
 const COMMUNE: LevelIx = LevelIx::new(2);
 
+static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(make);
+
+fn catalogue() -> &'static Catalogue {
+    &CATALOGUE
+}
+
 /// VN, district 900 with commune 90001 (until 15 November 2022), island district 901 with nothing below it.
-fn catalogue() -> Catalogue {
+fn make() -> Catalogue {
     let level = |code: &str, stands_in_for| Level {
         code: code.parse().unwrap(),
         name_vi: code.to_owned(),
@@ -65,19 +73,35 @@ fn catalogue() -> Catalogue {
         }),
         levels: levels.iter().copied().collect(),
     };
+    let side = |cell, of| Linear { terms: vec![Term { factor: 1, cell, of }], constant: 0 };
+    let compare = |left, right| Check::Compare(Condition { left, comparison: Comparison::AtMost, right });
     let rule = |id: &str, severity| Rule {
         id: id.to_owned(),
         severity,
         when: None,
-        check: Check::Compare(Condition {
-            left: Linear { terms: vec![Term { factor: 1, cell: 0, of: Of::This }], constant: 0 },
-            comparison: Comparison::AtMost,
-            right: Linear { terms: vec![Term { factor: 1, cell: 1, of: Of::This }], constant: 0 },
-        }),
+        check: compare(side(0, Of::This), side(1, Of::This)),
         decimals: 0,
         message: Message { vi: "{left} lớn hơn {right}".to_owned(), en: "{left} is more than {right}".to_owned() },
     };
-    let data_set = |code: &str, rules| {
+    let growing = Rule {
+        check: compare(side(1, Of::Previous), side(1, Of::This)),
+        // Said to be an error; what is stored decides nothing.
+        ..rule("whole_grows", Severity::Error)
+    };
+    let few = || {
+        vec![
+            cell("part", ValueType::Count, None, &[COMMUNE]),
+            cell("whole", ValueType::Count, None, &[COMMUNE]),
+            cell("change", ValueType::Signed, None, &[COMMUNE]),
+            cell("hours", ValueType::Decimal(1), None, &[COMMUNE]),
+            cell("done", ValueType::Flag, None, &[COMMUNE]),
+            cell("by_service", ValueType::Count, Some("s01"), &[COMMUNE]),
+            cell("by_service", ValueType::Count, Some("s02"), &[DISTRICT]),
+            cell("note", ValueType::Text, None, &[COMMUNE]),
+            cell("since", ValueType::Date, None, &[COMMUNE]),
+        ]
+    };
+    let data_set = |code: &str, cells, rules, schedule, outliers| {
         DataSet::new(DataSetParts {
             code: code.parse().unwrap(),
             name_vi: code.to_owned(),
@@ -85,27 +109,34 @@ fn catalogue() -> Catalogue {
             period_type: PeriodType::Month,
             calendar: Calendar::Decree09,
             levels: [COMMUNE].into_iter().collect(),
-            cells: vec![
-                cell("part", ValueType::Count, None, &[COMMUNE]),
-                cell("whole", ValueType::Count, None, &[COMMUNE]),
-                cell("change", ValueType::Signed, None, &[COMMUNE]),
-                cell("hours", ValueType::Decimal(1), None, &[COMMUNE]),
-                cell("done", ValueType::Flag, None, &[COMMUNE]),
-                cell("by_service", ValueType::Count, Some("s01"), &[COMMUNE]),
-                cell("by_service", ValueType::Count, Some("s02"), &[DISTRICT]),
-            ],
+            cells,
             rules,
-            schedule: Schedule::default(),
+            schedule,
             groups: Vec::new(),
-            outliers: Vec::new(),
+            outliers,
             indicators: Vec::new(),
             targets: Vec::new(),
         })
         .unwrap()
     };
+    let part_at_most_whole = || vec![rule("part_at_most_whole", Severity::Error)];
+    let open = Schedule::default;
+    let timed = Schedule { deadlines: vec![(COMMUNE, 5)], closes_after: Some(30) };
+    let unlike = Schedule { deadlines: vec![(COMMUNE, 5), (DISTRICT, 7)], closes_after: None };
     let data_sets = vec![
-        data_set("strict", vec![rule("part_at_most_whole", Severity::Error)]),
-        data_set("mild", vec![rule("odd", Severity::Warning)]),
+        data_set("strict", few(), part_at_most_whole(), open(), Vec::new()),
+        data_set("mild", few(), vec![rule("odd", Severity::Warning)], open(), Vec::new()),
+        data_set("timed", few(), part_at_most_whole(), timed, Vec::new()),
+        data_set("later_islands", few(), Vec::new(), unlike, Vec::new()),
+        data_set("growing", few(), vec![growing], open(), Vec::new()),
+        data_set("watched", few(), Vec::new(), open(), vec![0, 3]),
+        data_set(
+            "huge",
+            (0..1_000).map(|place| cell(&format!("c{place}"), ValueType::Count, None, &[COMMUNE])).collect(),
+            Vec::new(),
+            open(),
+            Vec::new(),
+        ),
     ];
     let levels = vec![level("national", None), level("district", Some(COMMUNE)), level("commune", None)];
     Catalogue::new(CatalogueVersion::new("test"), levels, tree.unwrap(), data_sets, time::macros::offset!(+7))
@@ -127,8 +158,23 @@ fn good() -> Draft<'static> {
     }
 }
 
+/// In December 2022: November, from 15 October to 14 November, is over.
+const DECEMBER: Timestamp = at(datetime!(2022-12-01 08:00 +7));
+
+const fn at(instant: time::OffsetDateTime) -> Timestamp {
+    Timestamp::from_unix_micros(instant.unix_timestamp() * 1_000_000 + instant.microsecond() as i64)
+}
+
+/// The validator's way: read, then weigh.
+fn judge(catalogue: &Catalogue, draft: &Draft<'_>, context: &Context<'_>) -> Verdict {
+    match read(catalogue, draft, context.received_at) {
+        Ok((report, data_set)) => weigh(catalogue, data_set, report, context),
+        Err(violations) => Verdict::Rejected(violations),
+    }
+}
+
 fn verdict(draft: &Draft<'_>) -> Verdict {
-    judge(&catalogue(), draft)
+    judge(catalogue(), draft, &Context::at(DECEMBER))
 }
 
 fn violations(draft: &Draft<'_>) -> Violations {
@@ -165,7 +211,7 @@ fn a_good_report_is_read_as_it_was_meant() {
         value("hours", Given::Decimal("92.3")),
         value("change", Given::Integer(-4)),
     ];
-    assert_eq!(stored(values), [None, None, Some(-4), Some(923), Some(1), Some(0), None]);
+    assert_eq!(stored(values), [None, None, Some(-4), Some(923), Some(1), Some(0), None, None, None]);
     assert_eq!(stored(vec![value("hours", Given::Integer(7))])[3], Some(70));
     assert_eq!(stored(vec![value("hours", Given::Decimal("7"))])[3], Some(70));
 }
@@ -243,7 +289,7 @@ fn the_form_is_kept() {
     one(&Draft { withdrawn: true, ..good() }, Reason::WithdrawalWithValues, "values");
     let twice = vec![value("whole", Given::Integer(1)), value("whole", Given::Integer(1))];
     one(&Draft { values: twice, ..good() }, Reason::CellRepeated, "values[1]");
-    one(&Draft { values: vec![value("whole", Given::Integer(1)); 8], ..good() }, Reason::ValuesTooMany, "values");
+    one(&Draft { values: vec![value("whole", Given::Integer(1)); 10], ..good() }, Reason::ValuesTooMany, "values");
 }
 
 #[test]
@@ -272,13 +318,298 @@ fn everything_that_is_wrong_is_told_at_once() {
     assert_eq!(violations(&draft).list().len(), 8);
 }
 
-/// What a sender wrote is shown back within bounds and without control characters.
+/// What a sender wrote is shown back within bounds and without control characters, and not at all where it may be somebody's
+/// number: messages are kept.
 #[test]
 fn a_sender_s_text_is_shown_back_bounded() {
     let text = format!("a\0b\n{}", "ạ".repeat(10_000));
     let found = violations(&Draft { data_set: &text, ..good() });
     assert!(found.list()[0].message.en.len() < 300, "{found:?}");
     assert!(!found.list()[0].message.en.contains(char::is_control));
+    let id = "079123456789";
+    let values = vec![DraftValue { element: id, option: id, given: Given::Text(id) }, value("whole", Given::Text(id))];
+    for draft in [
+        Draft { data_set: id, ..good() },
+        Draft { period: id, org_unit: id, values: values.clone(), ..good() },
+        Draft { org_unit: id, values: values.clone(), ..good() },
+        Draft { values: vec![value("note", Given::Text(id))], ..good() },
+    ] {
+        let found = violations(&draft);
+        assert!(!found.is_empty() && !format!("{found:?}").contains(id), "{found:?}");
+    }
+}
+
+#[test]
+fn words_are_kept_beside_the_numbers_and_days_as_numbers() {
+    let values = vec![
+        value("since", Given::Date("2022-06-01")),
+        value("note", Given::Text(" Thie\u{302}\u{301}u ma\u{301}y\r\nở 3 ấp ")),
+    ];
+    let Verdict::Accepted { report, .. } = verdict(&Draft { values, ..good() }) else { panic!("it is accepted") };
+    let kept = report.content.values().unwrap();
+    assert_eq!((kept.get(7), kept.get(8)), (Some(0), Some(20_220_601)));
+    let [note] = kept.notes() else { panic!("one note: {kept:?}") };
+    assert_eq!((note.cell, &*note.text), (7, "Thiếu máy\nở 3 ấp"));
+}
+
+#[test]
+fn blank_words_are_absent() {
+    let blank = || value("note", Given::Text(" \n "));
+    let values = vec![value("whole", Given::Integer(1)), blank()];
+    let Verdict::Accepted { report, .. } = verdict(&Draft { values, ..good() }) else { panic!("it is accepted") };
+    let kept = report.content.values().unwrap();
+    assert!(kept.get(7).is_none() && kept.notes().is_empty());
+    one(&Draft { values: vec![blank()], ..good() }, Reason::ValuesMissing, "values");
+}
+
+/// The same words are the same content, however their sender's keyboard composes letters, and other words are another.
+#[test]
+fn words_are_part_of_the_content() {
+    let digest = |text: &str| match verdict(&Draft { values: vec![value("note", Given::Text(text))], ..good() }) {
+        Verdict::Accepted { digest, .. } => digest,
+        Verdict::Rejected(violations) => panic!("{violations:?}"),
+    };
+    assert_eq!(digest("máy"), digest("ma\u{301}y "));
+    assert_ne!(digest("máy"), digest("may"));
+}
+
+#[test]
+fn days_are_real_and_not_to_come() {
+    let day = |text| Draft { values: vec![value("since", Given::Date(text))], ..good() };
+    for text in ["2022-12-01", "2020-02-29", "1900-01-01"] {
+        assert!(matches!(verdict(&day(text)), Verdict::Accepted { .. }), "{text}");
+    }
+    for text in ["2022-12-02", "2099-01-01", "1899-12-31", "0022-06-01"] {
+        one(&day(text), Reason::ValueOutOfRange, "values[0]");
+    }
+    for text in
+        ["", "2022-02-29", "2022-13-01", "2022-00-01", "2022-06-1", "01/06/2022", "+022-06-01", "２０２２-06-01"]
+    {
+        one(&day(text), Reason::ValueTypeWrong, "values[0]");
+    }
+    // It is tomorrow in Vietnam when it is 17 o'clock in Greenwich.
+    let context = |instant| Context::at(at(instant));
+    let judged = |instant| judge(catalogue(), &day("2022-12-02"), &context(instant));
+    assert!(matches!(judged(datetime!(2022-12-01 16:59:59 UTC)), Verdict::Rejected(_)));
+    assert!(matches!(judged(datetime!(2022-12-01 17:00 UTC)), Verdict::Accepted { .. }));
+}
+
+#[test]
+fn a_period_is_not_reported_before_it_begins() {
+    let judged = |instant| judge(catalogue(), &good(), &Context::at(at(instant)));
+    let Verdict::Rejected(early) = judged(datetime!(2022-10-14 23:59:59.999999 +7)) else { panic!("it is early") };
+    assert_eq!((early.list().len(), early.list()[0].reason), (1, Reason::PeriodNotStarted));
+    assert!(early.list()[0].message.vi.contains("15/10/2022"), "{early:?}");
+    assert!(matches!(judged(datetime!(2022-10-15 00:00 +7)), Verdict::Accepted { .. }));
+}
+
+/// November's deadline in `timed` is the end of 19 November, and it closes at the end of 14 December.
+#[test]
+fn late_is_accepted_and_closed_is_not() {
+    let on_time = |draft: &Draft<'_>, instant, is_reopened| {
+        let context = Context { is_reopened, ..Context::at(at(instant)) };
+        match judge(catalogue(), draft, &context) {
+            Verdict::Accepted { on_time, .. } => Ok(on_time),
+            Verdict::Rejected(violations) => {
+                Err(violations.list().iter().map(|violation| violation.reason).collect::<Vec<_>>())
+            }
+        }
+    };
+    let report = Draft { data_set: "timed", ..good() };
+    let withdrawal = Draft { withdrawn: true, values: Vec::new(), ..report.clone() };
+    let broken =
+        Draft { values: vec![value("part", Given::Integer(2)), value("whole", Given::Integer(1))], ..report.clone() };
+    let deadline = datetime!(2022-11-20 00:00 +7);
+    assert_eq!(on_time(&report, datetime!(2022-11-19 23:59:59.999999 +7), false), Ok(true));
+    assert_eq!(on_time(&report, deadline, false), Ok(false));
+    assert_eq!(on_time(&withdrawal, datetime!(2022-11-19 00:00 +7), false), Ok(false), "a withdrawal is never on time");
+    let closing = datetime!(2022-12-15 00:00 +7);
+    assert_eq!(on_time(&report, datetime!(2022-12-14 23:59:59.999999 +7), false), Ok(false));
+    assert_eq!(on_time(&report, closing, false), Err(vec![Reason::PeriodClosed]));
+    assert_eq!(on_time(&withdrawal, closing, false), Err(vec![Reason::PeriodClosed]));
+    assert_eq!(on_time(&broken, closing, false), Err(vec![Reason::PeriodClosed, Reason::RuleBroken]), "all at once");
+    assert_eq!(on_time(&report, closing, true), Ok(false), "opened again");
+    assert_eq!(on_time(&withdrawal, closing, true), Ok(false));
+    assert_eq!(on_time(&good(), datetime!(2099-01-01 00:00 +7), false), Ok(true), "no deadline, never closed");
+    // An island district has the communes' deadline unless districts have one of their own.
+    let island = |data_set| Draft { data_set, org_unit: "901", ..good() };
+    assert_eq!(on_time(&island("timed"), deadline, false), Ok(false));
+    assert_eq!(on_time(&island("later_islands"), deadline, false), Ok(true));
+    assert_eq!(on_time(&island("later_islands"), datetime!(2022-11-22 00:00 +7), false), Ok(false));
+}
+
+fn warnings(draft: &Draft<'_>, context: &Context<'_>) -> Vec<(Reason, String, String)> {
+    match judge(catalogue(), draft, context) {
+        Verdict::Accepted { warnings, .. } => {
+            let told = warnings.list().iter();
+            assert!(told.clone().all(|warning| warning.severity == Severity::Warning));
+            told.map(|told| (told.reason, told.field.clone(), told.message.vi.clone())).collect()
+        }
+        Verdict::Rejected(violations) => panic!("{violations:?}"),
+    }
+}
+
+/// What is stored depends on the order of arrival: it may warn, and never decides whether a report counts.
+#[test]
+fn a_rule_that_looks_back_warns_whatever_its_severity() {
+    let draft = Draft { data_set: "growing", ..good() };
+    let previous = |whole| Values::from(vec![None, whole]);
+    let told = |values: &Values| warnings(&draft, &Context { previous: Some(values), ..Context::at(DECEMBER) });
+    assert_eq!(told(&previous(Some(6))), [(Reason::RuleBroken, "whole_grows".to_owned(), "6 lớn hơn 5".to_owned())]);
+    assert_eq!(told(&previous(Some(5))), []);
+    assert_eq!(told(&previous(None)), []);
+    assert_eq!(told(&Values::from(Vec::new())), [], "a report from before the form had the cell");
+    assert_eq!(warnings(&draft, &Context::at(DECEMBER)), []);
+}
+
+#[test]
+fn a_value_unlike_the_units_own_is_told_with_what_is_usual() {
+    let history: Vec<Values> =
+        [1_000, 1_020, 1_040, 1_060, 1_080, 1_100].map(|part| Values::from(vec![Some(part), None, None, None])).into();
+    let context = Context { history: &history, ..Context::at(DECEMBER) };
+    let told = |part| {
+        let values = vec![value("part", Given::Integer(part)), value("hours", Given::Integer(500))];
+        warnings(&Draft { data_set: "watched", values, ..good() }, &context)
+    };
+    // 1050 ± 3.5 · 30 ÷ 0.6745
+    assert_eq!(told(1_205), []);
+    assert_eq!(told(895), []);
+    let message = "part: 1.206 khác thường so với các kỳ trước của đơn vị (thường từ 895 đến 1.205); hãy kiểm tra lại.";
+    assert_eq!(told(1_206), [(Reason::Outlier, "part".to_owned(), message.to_owned())]);
+    assert_eq!(told(894).len(), 1);
+    let few = Context { history: &history[1..], ..context };
+    let draft = Draft { data_set: "watched", values: vec![value("part", Given::Integer(9_999))], ..good() };
+    assert_eq!(warnings(&draft, &few), [], "five periods say nothing of what is usual");
+    assert_eq!(warnings(&Draft { withdrawn: true, values: Vec::new(), ..draft }, &context), []);
+}
+
+#[test]
+fn history_is_asked_for_only_where_something_looks_back() {
+    let interest = |code| history_of_interest(catalogue().find_data_set(code).unwrap());
+    assert_eq!(["strict", "growing", "watched"].map(interest), [0, 1, 12]);
+}
+
+#[test]
+fn ten_faults_are_ten_violations_and_a_thousand_are_cut_and_counted() {
+    let names: Vec<String> = (0..1_000).map(|place| format!("c{place}")).collect();
+    let faulty = |count: usize| {
+        let values = names[..count].iter().map(|name| value(name, Given::Integer(-1))).collect();
+        let found = violations(&Draft { data_set: "huge", values, ..good() });
+        (found.list().len(), found.omitted())
+    };
+    assert_eq!(faulty(10), (10, 0));
+    assert_eq!(faulty(100), (100, 0));
+    assert_eq!(faulty(101), (100, 1));
+    assert_eq!(faulty(1_000), (100, 900));
+    // More values than the form has cells are refused without a look at them.
+    let values = vec![value("hole", Given::Nothing); 1_000_000];
+    one(&Draft { data_set: "huge", values, ..good() }, Reason::ValuesTooMany, "values");
+}
+
+/// Every reason, a report that is refused or warned for it and nothing else, and where it arises if not here.
+mod reasons_are_documented {
+    use super::*;
+
+    enum Arises {
+        /// From this report, taken at that instant.
+        Judged(Draft<'static>, Timestamp),
+        /// In a test of that name, whose text is given.
+        Tested(&'static str, &'static str),
+    }
+
+    fn of_values(values: Vec<DraftValue<'static>>) -> Arises {
+        Arises::Judged(Draft { values, ..good() }, DECEMBER)
+    }
+
+    fn of_value(element: &'static str, given: Given<'static>) -> Arises {
+        of_values(vec![value(element, given)])
+    }
+
+    fn arises(reason: Reason) -> Arises {
+        let draft = |draft| Arises::Judged(draft, DECEMBER);
+        match reason {
+            Reason::ReportMissing => Arises::Tested(include_str!("judging.rs"), "a_request_without_a_report"),
+            Reason::SubmissionIdReused | Reason::RevisionConflict => {
+                Arises::Tested(include_str!("../../../tests/end_to_end/fates.rs"), "what_was_said_first_stands")
+            }
+            Reason::Undecodable => Arises::Tested(
+                include_str!("../../../tests/end_to_end/poison.rs"),
+                "bytes_that_are_no_batch_are_quarantined",
+            ),
+            Reason::SubmissionIdMalformed => draft(Draft { submission_id: "1", ..good() }),
+            Reason::DataSetUnknown => draft(Draft { data_set: "lax", ..good() }),
+            Reason::PeriodMalformed => draft(Draft { period: "2022-11", ..good() }),
+            Reason::PeriodTypeWrong => draft(Draft { period: "2022Q4", ..good() }),
+            Reason::PeriodNotStarted => Arises::Judged(good(), at(datetime!(2022-10-14 12:00 +7))),
+            Reason::PeriodClosed => {
+                Arises::Judged(Draft { data_set: "timed", ..good() }, at(datetime!(2022-12-15 00:00 +7)))
+            }
+            Reason::OrgUnitUnknown => draft(Draft { org_unit: "90009", ..good() }),
+            Reason::LevelNotReporting => {
+                draft(Draft { org_unit: "900", values: Vec::new(), withdrawn: true, ..good() })
+            }
+            Reason::RevisionOutOfRange => draft(Draft { revision: -1, ..good() }),
+            Reason::ValuesMissing => of_values(Vec::new()),
+            Reason::ValuesTooMany => of_values(vec![value("whole", Given::Integer(1)); 10]),
+            Reason::WithdrawalWithValues => draft(Draft { withdrawn: true, ..good() }),
+            Reason::CellUnknown => of_value("hole", Given::Integer(1)),
+            Reason::CellRepeated => of_values(vec![value("whole", Given::Integer(1)); 2]),
+            Reason::CellNotForLevel => {
+                of_values(vec![DraftValue { element: "by_service", option: "s02", given: Given::Integer(1) }])
+            }
+            Reason::ValueTypeWrong => of_value("whole", Given::Text("gần 5")),
+            Reason::ValueOutOfRange => of_value("whole", Given::Integer(-1)),
+            Reason::TextTooLong => of_value("note", Given::Text(include_str!("judging.rs"))),
+            Reason::TextMalformed => of_value("note", Given::Text("a\tb")),
+            Reason::TextPersonalData => of_value("note", Given::Text("liên hệ 0912.345.678")),
+            Reason::RuleBroken => of_values(vec![value("part", Given::Integer(2)), value("whole", Given::Integer(1))]),
+            Reason::Outlier => {
+                draft(Draft { data_set: "watched", values: vec![value("part", Given::Integer(1_000_000))], ..good() })
+            }
+        }
+    }
+
+    #[test]
+    fn each_arises_alone() {
+        let history = vec![Values::from(vec![Some(5)]); 6];
+        for reason in Reason::ALL {
+            match arises(*reason) {
+                Arises::Tested(text, name) => assert!(text.contains(&format!("fn {name}()")), "{reason}: {name}"),
+                Arises::Judged(draft, received_at) => {
+                    let context = Context { history: &history, ..Context::at(received_at) };
+                    let found = match judge(catalogue(), &draft, &context) {
+                        Verdict::Rejected(violations) => violations,
+                        Verdict::Accepted { warnings, .. } => warnings,
+                    };
+                    let [violation] = found.list() else { panic!("{reason}: {found:?}") };
+                    assert_eq!(violation.reason, *reason);
+                    assert!(!violation.message.vi.is_empty() && !violation.message.en.is_empty());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_request_without_a_report() {
+        let found = no_report();
+        assert_eq!((found.list().len(), found.list()[0].reason), (1, Reason::ReportMissing));
+    }
+
+    /// Each has its row, in order, with what to do in both languages; there is no other row.
+    #[test]
+    fn each_has_its_row() {
+        let table = include_str!("../REASONS.md");
+        let rows: Vec<Vec<&str>> = table
+            .lines()
+            .filter(|line| line.starts_with("| `"))
+            .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+            .collect();
+        let codes: Vec<&str> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
+        assert_eq!(codes, Reason::ALL.iter().map(|reason| reason.code()).collect::<Vec<_>>());
+        for row in &rows {
+            assert!(row.len() == 4 && row.iter().all(|column| !column.is_empty()), "{row:?}");
+        }
+    }
 }
 
 mod anything {
@@ -286,20 +617,82 @@ mod anything {
     use proptest::prelude::*;
 
     fn text() -> impl Strategy<Value = String> {
+        let known = vec![
+            "",
+            "90002",
+            "901",
+            "VN",
+            "strict",
+            "mild",
+            "timed",
+            "watched",
+            "growing",
+            "202211",
+            "2022Q4",
+            "part",
+            "whole",
+            "hours",
+            "note",
+            "since",
+            "by_service",
+            "s01",
+            "-1.5",
+            "2022-06-01",
+            "2022-02-30",
+        ];
         prop_oneof![
-            4 => prop::sample::select(vec!["", "90002", "901", "VN", "strict", "mild", "202211", "2022Q4", "part", "whole", "hours", "by_service", "s01", "-1.5"]).prop_map(str::to_owned),
+            6 => prop::sample::select(known).prop_map(str::to_owned),
             1 => any::<String>(),
+            1 => hard(),
         ]
     }
 
+    /// What programs stumble over: zero bytes, emoji, heaps of accents, digits of all kinds, and much of it.
+    fn hard() -> impl Strategy<Value = String> {
+        let pieces = vec![
+            "\0",
+            "😀",
+            "👨‍👩‍👧",
+            "\u{301}",
+            "\u{323}",
+            "ệ",
+            "e\u{302}\u{323}",
+            "\u{202e}",
+            "\u{200b}",
+            "079",
+            "123.",
+            "+84",
+            "０",
+            "⑫",
+            "½",
+            "ﷺ",
+            "\u{1d160}",
+            "@",
+            "a@b.vn",
+            " ",
+            "-",
+            "\r\n",
+            "\t",
+            "\u{feff}",
+            "\u{10ffff}",
+        ];
+        let piece = prop::sample::select(pieces);
+        (prop::collection::vec(piece, 0..20), prop_oneof![9 => 1..4_usize, 1 => 1_000..3_000_usize])
+            .prop_map(|(pieces, times)| pieces.concat().repeat(times))
+    }
+
     proptest! {
-        /// Nothing a sender can say makes judging panic, and whatever is rejected is rejected for a reason.
+        /// Nothing a sender can say makes judging panic; whatever is rejected is rejected for a reason; and what is told of
+        /// it is bounded, however much was said.
         #[test]
         fn is_judged(
             texts in [text(), text(), text(), text()],
             revision in any::<i64>(),
             withdrawn in any::<bool>(),
-            cells in prop::collection::vec((text(), text(), 0..6_u8, any::<i64>(), text()), 0..10),
+            cells in prop::collection::vec((text(), text(), 0..7_u8, any::<i64>(), text()), 0..12),
+            received_at in prop_oneof![Just(DECEMBER.unix_micros()), any::<i64>()],
+            is_reopened in any::<bool>(),
+            history in prop::collection::vec(prop::collection::vec(any::<Option<i64>>(), 0..12), 0..14),
         ) {
             let [submission_id, org_unit, data_set, period] = &texts;
             let values = cells.iter().map(|(element, option, kind, number, text)| DraftValue {
@@ -310,13 +703,40 @@ mod anything {
                     1 => Given::Decimal(text),
                     2 => Given::Flag(*number > 0),
                     3 => Given::Text(text),
+                    4 => Given::Date(text),
                     _ => Given::Integer(*number),
                 },
             });
             let draft = Draft { submission_id, org_unit, data_set, period, revision, withdrawn, values: values.collect() };
-            match verdict(&draft) {
-                Verdict::Accepted { warnings, .. } => prop_assert!(!warnings.has_error()),
-                Verdict::Rejected(violations) => prop_assert!(violations.has_error()),
+            let history: Vec<Values> = history.into_iter().map(Values::from).collect();
+            let received_at = Timestamp::from_unix_micros(received_at);
+            let context = Context { previous: history.first(), history: &history, is_reopened, received_at };
+            let told = match judge(catalogue(), &draft, &context) {
+                Verdict::Accepted { warnings, report, .. } => {
+                    prop_assert!(!warnings.has_error());
+                    for note in report.content.values().map_or(&[][..], Values::notes) {
+                        prop_assert!(note.text.chars().count() <= domain::words::MOST_CHARACTERS);
+                        prop_assert!(!note.text.contains('\0'));
+                        prop_assert_eq!(domain::words::read(&note.text), Ok(note.text.clone()));
+                    }
+                    warnings
+                }
+                Verdict::Rejected(violations) => {
+                    prop_assert!(violations.has_error());
+                    violations
+                }
+            };
+            prop_assert!(told.list().len() <= Violations::LIMIT);
+            for violation in told.list() {
+                prop_assert!(violation.field.len() <= 40 && violation.message.vi.len() <= 1_000, "{:?}", violation);
+            }
+        }
+
+        /// Words that are kept are kept as they are when they are read again.
+        #[test]
+        fn is_kept_in_one_form(text in prop_oneof![any::<String>(), hard()]) {
+            if let Ok(kept) = domain::words::read(&text) {
+                prop_assert_eq!(domain::words::read(&kept), Ok(kept.clone()));
             }
         }
     }

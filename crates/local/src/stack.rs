@@ -85,6 +85,7 @@ impl Stack {
         let config = validator::Config {
             catalogue: options.catalogue.clone(),
             nats: nats_config.clone(),
+            store: store_config.clone(),
             workers: validator::Config::default_workers(),
             telemetry: TelemetryConfig::default(),
         };

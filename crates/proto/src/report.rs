@@ -1,8 +1,10 @@
 //! Reports and violations between the wire and the domain.
 
 use domain::{
-    Message, Reason, Severity, Violation, Violations,
+    Message, Reason, Severity, Values, Violation, Violations,
+    catalogue::{Cell, DataSet, ValueType},
     draft::{Draft, DraftValue, Given},
+    number::PLAIN,
 };
 
 use crate::pb::report::v1 as pb;
@@ -33,6 +35,29 @@ fn draft_value(value: &pb::Value) -> DraftValue<'_> {
         Some(pb::value::Value::Date(text)) => Given::Date(text),
     };
     DraftValue { element: data_element, option, given }
+}
+
+/// The values and words of a report, in the order of the data set's cells, as its sender would write them.
+#[must_use]
+pub fn values(data_set: &DataSet, values: &Values) -> Vec<pb::Value> {
+    let cells = data_set.cells().iter().enumerate();
+    cells.filter_map(|(place, cell)| value(cell, place, values.get(place)?, values)).collect()
+}
+
+fn value(cell: &Cell, place: usize, number: i64, values: &Values) -> Option<pb::Value> {
+    use pb::value::Value;
+    let value = match cell.element.value_type {
+        ValueType::Count | ValueType::Signed => Value::Integer(number),
+        ValueType::Decimal(places) => Value::Decimal(PLAIN.write(number, u32::from(places))),
+        ValueType::Flag => Value::Flag(number != 0),
+        ValueType::Date => Value::Date(format!("{:04}-{:02}-{:02}", number / 10_000, number / 100 % 100, number % 100)),
+        ValueType::Text => Value::Text(values.notes().iter().find(|note| note.cell == place)?.text.to_string()),
+    };
+    Some(pb::Value {
+        data_element: cell.element.code.to_string(),
+        option: cell.option.as_ref().map(|option| option.code.to_string()).unwrap_or_default(),
+        value: Some(value),
+    })
 }
 
 /// Violations as the wire has them.

@@ -40,10 +40,11 @@ pub struct Limits {
     /// its unit moves. One connection has at most `grpc.max_concurrent_streams` of them.
     pub max_watchers: usize,
     /// The most units on a page. Larger pages are fewer questions; a client must be willing to receive them in one
-    /// message (a unit is some 2 KB for each level that reports, and many clients stop at 4 MiB).
+    /// message (a unit is some 2 KB for each level that reports and once more for all of them together, and many clients stop
+    /// at 4 MiB).
     pub max_page_size: NonZeroU16,
     /// After how long a question that PostgreSQL does not answer is given up. Raise it for a slow database; callers wait
-    /// that long before they are told to come again.
+    /// that long, or twice that long for `latest`, before they are told to come again.
     #[serde(deserialize_with = "runtime::config::duration")]
     pub answer_within: Duration,
     /// After how long a watcher that heard of nothing looks for itself: the longest that a total can be out of date while

@@ -7,7 +7,9 @@ mod page;
 mod question;
 mod read;
 mod refused;
+mod reports;
 mod serve;
+mod state;
 #[cfg(test)]
 mod tiny;
 mod watch;
@@ -28,7 +30,7 @@ use read::Reader;
 use serve::Service;
 use watch::Hub;
 
-/// The largest question, in bytes: a question is four short texts.
+/// The largest question, in bytes: a question is a few short texts.
 const MAX_QUESTION_BYTES: usize = 64 * 1024;
 
 /// What a call may take longer than the database: to send its question.
@@ -100,8 +102,9 @@ impl Query {
     /// When serving fails.
     pub async fn serve(self, shutdown: Shutdown) -> Result<(), ServeError> {
         let Self { listener, local_addr: _, connection, feed, store, reader, hub, limits } = self;
-        // Covers the reading of a question and the beginning of the answer, not the life of a watch.
-        let timeout = limits.answer_within + ASKING;
+        // Covers the reading of a question and the beginning of the answer, not the life of a watch. Which period `latest` is
+        // is a question of its own.
+        let timeout = 2 * limits.answer_within + ASKING;
         let service = Service::new(reader, Arc::clone(&hub), limits, shutdown.clone());
         let service = QueryServiceServer::new(service).max_decoding_message_size(MAX_QUESTION_BYTES);
         let serving = listener.serve::<QueryServiceServer<Service>>(

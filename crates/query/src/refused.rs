@@ -23,6 +23,8 @@ pub(crate) enum Refused {
     },
     /// The page token is not one that was given for this list.
     PageToken,
+    /// There is no such filter of reports.
+    Filter(i32),
     /// The ledger has no such submission; it may be on its way.
     SubmissionUnknown(SubmissionId),
     /// There are as many watchers as may be.
@@ -52,9 +54,14 @@ impl From<Refused> for Status {
             Refused::PageToken => {
                 let message = say(
                     "Mã trang không thuộc danh sách này; hãy bắt đầu lại từ trang đầu.",
-                    "this token was not given for this org unit, data set and period; begin at the first page",
+                    "this token was not given for what is asked here; begin at the first page",
                 );
                 invalid("PAGE_TOKEN_INVALID", "page_token", &message)
+            }
+            Refused::Filter(asked) => {
+                let vi = format!("Không có cách lọc báo cáo số {asked}.");
+                let en = format!("there is no filter {asked} of reports");
+                invalid("FILTER_UNKNOWN", "filter", &Message { vi, en })
             }
             Refused::SubmissionUnknown(id) => {
                 let vi = format!("Chưa biết kết quả của lần gửi {id}; nếu vừa gửi, hãy hỏi lại sau giây lát.");

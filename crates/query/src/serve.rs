@@ -1,12 +1,13 @@
-//! gRPC in: questions about totals and submissions.
+//! gRPC in: questions about totals, reports and submissions.
 
 use std::sync::Arc;
 
-use domain::{Violations, judge};
+use domain::{UnitIx, Violations, judge};
 use futures_util::{StreamExt as _, stream::BoxStream};
 use proto::pb::query::v1::{
     GetSubmissionRequest, GetSubmissionResponse, GetTotalsRequest, GetTotalsResponse, ListChildTotalsRequest,
-    ListChildTotalsResponse, WatchTotalsRequest, WatchTotalsResponse, query_service_server::QueryService,
+    ListChildTotalsResponse, ListReportsRequest, ListReportsResponse, WatchTotalsRequest, WatchTotalsResponse,
+    query_service_server::QueryService,
 };
 use runtime::Shutdown;
 use tonic::{Request, Response, Status};
@@ -16,6 +17,7 @@ use crate::{
     question::{Asked, Question},
     read::Reader,
     refused::Refused,
+    reports,
     watch::{Hub, Watcher},
 };
 
@@ -35,19 +37,42 @@ impl Service {
 
     async fn children(&self, request: ListChildTotalsRequest) -> Result<ListChildTotalsResponse, Refused> {
         let ListChildTotalsRequest { org_unit, data_set, period, page_size, page_token } = &request;
-        let asked = Asked { org_unit, data_set, period };
         let catalogue = self.reader.catalogue();
-        let question = Question::read(catalogue, asked)?;
+        let question = self.reader.question(Asked { org_unit, data_set, period }).await?;
         let size = page::size(*page_size, self.limits.max_page_size)?;
-        let after = page::after(asked, page_token)?;
+        // By the name of the period that was found: another `latest` is another list.
+        let found = question.period.to_string();
+        let list = &[org_unit, data_set, found.as_str()];
+        let after = page::after(list, page_token)?;
 
         let vintage = question.vintage(catalogue);
         let rest = page::rest(vintage, &question.unit(catalogue).children, after.as_ref());
         let (units, more) = rest.split_at(size.min(rest.len()));
         let totals = self.reader.totals_of(question, units).await?;
         let last = units.last().filter(|_| !more.is_empty());
-        let next_page_token = last.map(|unit| page::token(asked, &vintage.unit(*unit).code)).unwrap_or_default();
+        let next_page_token = last.map(|unit| page::token(list, &vintage.unit(*unit).code)).unwrap_or_default();
         Ok(ListChildTotalsResponse { totals, next_page_token })
+    }
+
+    async fn reports(&self, request: ListReportsRequest) -> Result<ListReportsResponse, Refused> {
+        let ListReportsRequest { org_unit, data_set, period, filter, page_size, page_token } = &request;
+        let catalogue = self.reader.catalogue();
+        let question = Question::of_reports(catalogue, Asked { org_unit, data_set, period })?;
+        let wanted = reports::filter(*filter)?;
+        let size = page::size(*page_size, self.limits.max_page_size)?;
+        let filter = filter.to_string();
+        let list = &[org_unit, data_set, period, "reports", filter.as_str()];
+        let after = page::after(list, page_token)?;
+
+        let units = reports::reporting(catalogue, question);
+        let rest = page::rest(question.vintage(catalogue), &units, after.as_ref());
+        let (looked_at, _) = rest.split_at(reports::LOOKED_AT.min(rest.len()));
+        let found = self.reader.reports(question, looked_at, wanted, size).await?;
+        let (reports, done) = reports::page(catalogue, question, looked_at, found, size);
+        let last = rest[..done].last().filter(|_| done < rest.len());
+        let code = |unit: &UnitIx| &question.vintage(catalogue).unit(*unit).code;
+        let next_page_token = last.map(|unit| page::token(list, code(unit))).unwrap_or_default();
+        Ok(ListReportsResponse { reports, next_page_token })
     }
 
     async fn submission(&self, text: &str) -> Result<GetSubmissionResponse, Refused> {
@@ -63,7 +88,7 @@ impl Service {
 impl QueryService for Service {
     async fn get_totals(&self, request: Request<GetTotalsRequest>) -> Result<Response<GetTotalsResponse>, Status> {
         let GetTotalsRequest { org_unit, data_set, period } = &request.into_inner();
-        let question = Question::read(self.reader.catalogue(), Asked { org_unit, data_set, period })?;
+        let question = self.reader.question(Asked { org_unit, data_set, period }).await?;
         let totals = self.reader.totals(question).await?;
         Ok(Response::new(GetTotalsResponse { totals: Some(totals) }))
     }
@@ -82,7 +107,7 @@ impl QueryService for Service {
         request: Request<WatchTotalsRequest>,
     ) -> Result<Response<Self::WatchTotalsStream>, Status> {
         let WatchTotalsRequest { org_unit, data_set, period } = &request.into_inner();
-        let question = Question::read(self.reader.catalogue(), Asked { org_unit, data_set, period })?;
+        let question = self.reader.question(Asked { org_unit, data_set, period }).await?;
         let (reader, shutdown) = (Arc::clone(&self.reader), self.shutdown.clone());
         let watcher = Watcher::new(reader, &self.hub, question, self.limits.look_again_after, shutdown)?;
         let responses = watcher.stream().map(|next| {
@@ -90,6 +115,13 @@ impl QueryService for Service {
             Ok(WatchTotalsResponse { totals })
         });
         Ok(Response::new(responses.boxed()))
+    }
+
+    async fn list_reports(
+        &self,
+        request: Request<ListReportsRequest>,
+    ) -> Result<Response<ListReportsResponse>, Status> {
+        Ok(Response::new(self.reports(request.into_inner()).await?))
     }
 
     async fn get_submission(

@@ -167,7 +167,7 @@ impl Watcher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tiny;
+    use crate::{question::Asked, tiny};
     use futures_util::FutureExt as _;
 
     fn hub(max_watchers: usize) -> Arc<Hub> {
@@ -182,6 +182,18 @@ mod tests {
         assert_eq!(subject("011"), "totals.v1.district.011.identity.202211");
         assert_eq!(subject("00001"), "totals.v1.district.011.identity.202211");
         assert_eq!(subject("012"), "totals.v1.province.01.identity.202211", "the island has nothing below it");
+    }
+
+    #[test]
+    fn a_longer_period_is_watched_by_its_own_name() {
+        let catalogue = tiny::catalogue();
+        let subject = |period| {
+            let asked = Asked { org_unit: "00001", data_set: "identity", period };
+            subject(&catalogue, Question::read(&catalogue, asked).unwrap())
+        };
+        assert_eq!(subject("2022Q4"), "totals.v1.district.011.identity.2022Q4");
+        assert_eq!(subject("latest20000101"), "totals.v1.district.011.identity.latest", "as it is stored");
+        assert_eq!(subject("latest"), "totals.v1.province.01.identity.latest20250701");
     }
 
     #[test]

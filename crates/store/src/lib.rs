@@ -3,10 +3,13 @@
 mod batch;
 mod catalogue;
 mod copy;
+mod history;
 mod lease;
 mod outbox;
 mod progress;
 mod quarantine;
+mod reading;
+mod reopening;
 mod report;
 mod submission;
 mod total;
@@ -21,11 +24,14 @@ use sqlx::{
 };
 
 pub use batch::{Batch, BeginError, Write};
+pub use history::{Earlier, EarlierThan};
 pub use lease::Leases;
 pub use outbox::Unpublished;
 pub use quarantine::Quarantined;
+pub use reading::{OwnReport, ReportFilter, Snapshot, Standing, UnitTotals};
+pub use reopening::{Reopen, ReopenError, Reopening};
 pub use submission::{FateCounts, Submission};
-pub use total::{StoredTotal, TotalWrite, UnitTotals};
+pub use total::{StoredTotal, TotalWrite};
 
 /// How to reach PostgreSQL.
 #[derive(Clone, Debug, serde::Deserialize)]

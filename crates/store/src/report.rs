@@ -117,7 +117,7 @@ fn notes(content: &Content) -> Option<String> {
     (!by_place.is_empty()).then(|| serde_json::json!(by_place).to_string())
 }
 
-fn read_notes(row: &PgRow) -> Result<Vec<Note>, StoreError> {
+pub(crate) fn read_notes(row: &PgRow) -> Result<Vec<Note>, StoreError> {
     let Some(Json(notes)) = row.try_get::<Option<Json<BTreeMap<usize, Box<str>>>>, _>("notes")? else {
         return Ok(Vec::new());
     };

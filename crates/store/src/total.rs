@@ -1,13 +1,13 @@
 //! The table `total`.
 
-use domain::{DataSetCode, LevelCode, OrgUnitCode, Period, Timestamp, Values, fold::Tally, settle::Position};
+use domain::{DataSetCode, LevelCode, OrgUnitCode, Period, Timestamp, fold::Tally, settle::Position};
 use sqlx::{PgConnection, Row as _, postgres::PgRow};
 use time::OffsetDateTime;
 
 use crate::{
-    Store, StoreError,
+    StoreError,
     copy::{CopyRows, array_text},
-    signed, unsigned,
+    signed,
 };
 
 /// A total as it is stored.
@@ -50,26 +50,26 @@ pub(crate) async fn read(
     .bind(units.iter().map(|(_, _, org_unit)| org_unit.as_str()).collect::<Vec<_>>())
     .fetch_all(connection)
     .await?;
-    rows.iter()
-        .map(|row| {
-            let text = |column| row.try_get::<&str, _>(column);
-            Ok(StoredTotal {
-                data_set: text("data_set")?.parse().map_err(|_| StoreError::Malformed("data set code"))?,
-                period: text("period")?.parse().map_err(|_| StoreError::Malformed("period"))?,
-                org_unit: text("org_unit")?.parse().map_err(|_| StoreError::Malformed("org unit code"))?,
-                level: read_level(text("level")?)?,
-                tally: read_tally(row)?,
-                version: row.try_get("version")?,
-            })
-        })
-        .collect()
+    rows.iter().map(read_row).collect()
 }
 
-fn read_level(text: &str) -> Result<LevelCode, StoreError> {
+pub(crate) fn read_row(row: &PgRow) -> Result<StoredTotal, StoreError> {
+    let text = |column| row.try_get::<&str, _>(column);
+    Ok(StoredTotal {
+        data_set: text("data_set")?.parse().map_err(|_| StoreError::Malformed("data set code"))?,
+        period: text("period")?.parse().map_err(|_| StoreError::Malformed("period"))?,
+        org_unit: text("org_unit")?.parse().map_err(|_| StoreError::Malformed("org unit code"))?,
+        level: read_level(text("level")?)?,
+        tally: read_tally(row)?,
+        version: row.try_get("version")?,
+    })
+}
+
+pub(crate) fn read_level(text: &str) -> Result<LevelCode, StoreError> {
     text.parse().map_err(|_| StoreError::Malformed("level code"))
 }
 
-fn read_tally(row: &PgRow) -> Result<Tally, StoreError> {
+pub(crate) fn read_tally(row: &PgRow) -> Result<Tally, StoreError> {
     Ok(Tally {
         reported: row.try_get("reported")?,
         on_time: row.try_get("on_time")?,
@@ -137,78 +137,4 @@ pub(crate) async fn write(
         .await?;
     }
     Ok(())
-}
-
-/// What is stored about one unit's totals.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct UnitTotals {
-    /// By reporting level, for a unit with units below it.
-    pub levels: Vec<(LevelCode, Tally)>,
-    /// The unit's own report, unless there is none or it is withdrawn.
-    pub own_report: Option<Values>,
-    /// How often the totals changed.
-    pub version: i64,
-    /// How often the own report changed.
-    pub own_version: i64,
-    /// When the totals last changed.
-    pub changed_at: Option<Timestamp>,
-    /// When the own report came in.
-    pub own_received_at: Option<Timestamp>,
-}
-
-impl Store {
-    /// The totals of some units, in the order asked for, and the position up to which the partition they are in is counted.
-    /// All of one snapshot.
-    ///
-    /// # Errors
-    /// When the database fails or the partition was not provisioned.
-    pub async fn totals(
-        &self,
-        partition: u16,
-        data_set: &DataSetCode,
-        period: Period,
-        org_units: &[&str],
-    ) -> Result<(Vec<UnitTotals>, Position), StoreError> {
-        let rows = sqlx::query(
-            "SELECT wanted.place, progress.position AS up_to, total.level, total.reported, total.on_time, total.warned, total.sums, total.contributing,
-                 total.version, total.changed_at, report.withdrawn, report.cells, report.version AS own_version, report.received_at
-             FROM partition_progress AS progress
-             CROSS JOIN unnest($4::text[]) WITH ORDINALITY AS wanted (org_unit, place)
-             LEFT JOIN total ON total.data_set = $2 AND total.period = $3 AND total.org_unit = wanted.org_unit
-             LEFT JOIN report ON report.data_set = $2 AND report.period = $3 AND report.org_unit = wanted.org_unit
-             WHERE progress.partition = $1",
-        )
-        .bind(i32::from(partition))
-        .bind(data_set.as_str())
-        .bind(period.to_string())
-        .bind(org_units)
-        .fetch_all(&self.pool)
-        .await?;
-
-        let mut units = vec![UnitTotals::default(); org_units.len()];
-        let mut up_to = None;
-        for row in &rows {
-            up_to = Some(Position(unsigned(row.try_get("up_to")?, "position")?));
-            let place =
-                usize::try_from(row.try_get::<i64, _>("place")? - 1).map_err(|_| StoreError::Malformed("place"))?;
-            let unit = &mut units[place];
-            if let Some(level) = row.try_get::<Option<&str>, _>("level")? {
-                unit.levels.push((read_level(level)?, read_tally(row)?));
-                unit.version = unit.version.max(row.try_get("version")?);
-                unit.changed_at =
-                    unit.changed_at.max(Some(Timestamp::from(row.try_get::<OffsetDateTime, _>("changed_at")?)));
-            }
-            if let Some(withdrawn) = row.try_get::<Option<bool>, _>("withdrawn")? {
-                unit.own_version = row.try_get("own_version")?;
-                unit.own_received_at = Some(Timestamp::from(row.try_get::<OffsetDateTime, _>("received_at")?));
-                unit.own_report =
-                    (!withdrawn).then(|| row.try_get::<Vec<Option<i64>>, _>("cells").map(Values::from)).transpose()?;
-            }
-        }
-        match up_to {
-            Some(up_to) => Ok((units, up_to)),
-            None if org_units.is_empty() => Ok((units, self.progress(partition).await?)),
-            None => Err(StoreError::Malformed("partition: run `tonghop provision`")),
-        }
-    }
 }

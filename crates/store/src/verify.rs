@@ -109,7 +109,11 @@ JOIN org_unit ON org_unit.catalogue_version = days.version AND org_unit.valid_fr
 const CONTINUED: &str = "
 CREATE TEMPORARY TABLE continued ON COMMIT DROP AS
 SELECT pair.version, pair.from_day, pair.to_day, tree.code, tree.level, tree.parent_code,
-    pair.from_day = pair.to_day OR (
+    pair.from_day = pair.to_day OR EXISTS (
+        SELECT FROM org_unit
+        WHERE org_unit.catalogue_version = pair.version AND org_unit.code = tree.code
+          AND org_unit.valid_from <= pair.from_day AND pair.to_day < org_unit.valid_to
+    ) OR (
         NOT EXISTS (SELECT FROM recoding WHERE catalogue_version = pair.version AND pair.from_day < day AND day <= pair.to_day)
         AND NOT EXISTS (
             SELECT FROM boundary

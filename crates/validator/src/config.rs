@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use messaging::ConnectionConfig;
 use runtime::{ServiceConfig, telemetry::TelemetryConfig};
+use store::StoreConfig;
 
 /// Everything a validator is told.
 #[derive(Clone, Debug, serde::Deserialize)]
@@ -13,6 +14,8 @@ pub struct Config {
     pub catalogue: PathBuf,
     /// Where NATS is.
     pub nats: ConnectionConfig,
+    /// Where PostgreSQL is, which knows what units reported before and which periods were opened again. Read alone.
+    pub store: StoreConfig,
     /// How many batches are judged at the same time. More than one keeps judging while verdicts wait for the disk.
     #[serde(default = "Config::default_workers")]
     pub workers: usize,

@@ -2,23 +2,22 @@
 
 use std::{sync::Arc, time::Duration};
 
-use domain::Catalogue;
-use messaging::{Connection, Outgoing, Partitions, Publisher, Submitted, SubmittedBatches};
+use messaging::{Connection, Outgoing, Publisher, Submitted, SubmittedBatches};
 use runtime::{Backoff, Shutdown};
 
-use crate::judge::verdicts;
+use crate::judge::Judge;
 
 /// The most batches whose verdicts are published together.
 const TOGETHER: usize = 16;
 
-pub(crate) async fn run(connection: Connection, partitions: Partitions, catalogue: Arc<Catalogue>, shutdown: Shutdown) {
+pub(crate) async fn run(connection: Connection, judge: Arc<Judge>, shutdown: Shutdown) {
     let publisher = Publisher::new(connection.clone());
     let mut backoff = backoff();
     while !shutdown.is_requested() {
         match SubmittedBatches::join(&connection, TOGETHER).await {
             Ok(mut batches) => {
                 backoff.reset();
-                judge_until_broken(&mut batches, &publisher, partitions, &catalogue, &shutdown).await;
+                judge_until_broken(&mut batches, &publisher, &judge, &shutdown).await;
             }
             Err(error) => {
                 tracing::warn!(%error, "submitted batches cannot be had; trying again");
@@ -29,13 +28,7 @@ pub(crate) async fn run(connection: Connection, partitions: Partitions, catalogu
 }
 
 /// Judges batch after batch until the delivery breaks off or shutdown is requested.
-async fn judge_until_broken(
-    batches: &mut SubmittedBatches,
-    publisher: &Publisher,
-    partitions: Partitions,
-    catalogue: &Catalogue,
-    shutdown: &Shutdown,
-) {
+async fn judge_until_broken(batches: &mut SubmittedBatches, publisher: &Publisher, judge: &Judge, shutdown: &Shutdown) {
     loop {
         let first = tokio::select! {
             biased;
@@ -55,15 +48,34 @@ async fn judge_until_broken(
                 Some(Err(error)) => broken = Some(error),
             }
         }
-        if !taken.is_empty() {
-            let messages: Vec<Outgoing> =
-                taken.iter().flat_map(|batch| verdicts(catalogue, partitions, batch)).collect();
+        if !taken.is_empty()
+            && let Some(messages) = judged(judge, &taken, shutdown).await
+        {
             publish(publisher, &messages, &taken, shutdown).await;
         }
         if let Some(error) = broken {
             tracing::info!(%error, "the delivery of submitted batches broke off; joining again");
             return;
         }
+    }
+}
+
+/// The messages with the verdicts on some batches. Waits for as long as PostgreSQL does not say what it must be asked: no verdict
+/// is guessed. None where shutdown was requested first: the batches come again to another validator.
+async fn judged(judge: &Judge, taken: &[Submitted], shutdown: &Shutdown) -> Option<Vec<Outgoing>> {
+    let mut backoff = backoff();
+    loop {
+        match judge.verdicts(taken).await {
+            Ok(messages) => return Some(messages),
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, batches = taken.len(), "what is stored cannot be had; judging waits for it");
+            }
+        }
+        if shutdown.is_requested() {
+            return None;
+        }
+        pause(&mut backoff, shutdown).await;
     }
 }
 

@@ -1,20 +1,25 @@
-//! Judging a batch: from reports as they were submitted to messages with verdicts, by partition.
+//! Judging batches: from reports as they were submitted to messages with verdicts, by partition.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use domain::{
-    Catalogue, ContentDigest, SubmissionId, Timestamp,
+    Catalogue, ContentDigest, SubmissionId, Timestamp, Violations,
+    catalogue::DataSet,
     judge::{self, Verdict},
     settle::{self, Accepted, Claim, Origin, Position, Provenance, Rejected},
+    words,
 };
 use messaging::{Outgoing, Partition, Partitions, Submitted, accepted_message, quarantined_message, rejected_message};
 use proto::{
     event::{digest_of, encode_accepted, encode_rejected},
     pb::{
-        event::v1::{AcceptedReport, JudgedBatch, QuarantinedMessage, RejectedReport, SubmittedBatch, SubmittedReport},
+        event::v1::{AcceptedReport, JudgedBatch, QuarantinedMessage, RejectedReport, SubmittedReport},
         report::v1::Report,
     },
 };
+use store::{Store, StoreError};
+
+use crate::stored::{Questions, Stored};
 
 /// The most bytes of verdicts in one message: far below what NATS takes. A batch of reports with a hundred violations each
 /// needs several.
@@ -23,25 +28,16 @@ const MESSAGE_BYTES: usize = 256 * 1024;
 /// The most bytes of a quarantined message that are kept.
 const QUARANTINED_BYTES: usize = 64 * 1024;
 
-/// The messages with the verdicts on a batch. The same batch gives the same messages.
-pub(crate) fn verdicts(catalogue: &Catalogue, partitions: Partitions, submitted: &Submitted) -> Vec<Outgoing> {
-    match &submitted.batch {
-        Ok(batch) => judge_batch(catalogue, partitions, submitted.sequence, batch),
-        Err(error) => {
-            let payload = submitted.payload();
-            tracing::error!(sequence = submitted.sequence, subject = submitted.subject, bytes = payload.len(), %error, "a submitted batch cannot be read; it is quarantined");
-            let message = QuarantinedMessage {
-                log_sequence: submitted.sequence,
-                subject: submitted.subject.clone(),
-                error: error.to_string(),
-                payload: payload[..payload.len().min(QUARANTINED_BYTES)].to_vec(),
-                payload_length: payload.len() as u64,
-            };
-            // Any partition will do, but always the same one.
-            vec![quarantined_message(partitions.of(""), &message)]
-        }
-    }
+/// What judging needs.
+#[derive(Debug)]
+pub(crate) struct Judge {
+    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) partitions: Partitions,
+    pub(crate) store: Store,
 }
+
+/// A report that was read, and its form.
+type Readable<'c> = Result<(domain::Report, &'c DataSet), Violations>;
 
 /// The verdicts on a batch's reports that go to one partition.
 #[derive(Default)]
@@ -50,70 +46,149 @@ struct Judged {
     rejected: Vec<RejectedReport>,
 }
 
-fn judge_batch(catalogue: &Catalogue, partitions: Partitions, sequence: u64, batch: &SubmittedBatch) -> Vec<Outgoing> {
-    let mut judged: BTreeMap<Partition, Judged> = BTreeMap::new();
-    for (index, submitted) in (0..).zip(&batch.reports) {
-        let SubmittedReport { report, received_at_micros, principal } = submitted;
-        let provenance = Provenance {
-            origin: Origin { sequence, index },
-            received_at: Timestamp::from_unix_micros(*received_at_micros),
-            principal: Claim::cut(principal).into(),
-            catalogue: catalogue.version().clone(),
-            position: Position::default(), // JetStream gives it
+impl Judge {
+    /// The messages with the verdicts on some batches. PostgreSQL is asked once for all of them, and only where a report's form
+    /// looks back or its period is closed.
+    ///
+    /// # Errors
+    /// When PostgreSQL had to be asked and did not answer.
+    pub(crate) async fn verdicts(&self, taken: &[Submitted]) -> Result<Vec<Outgoing>, StoreError> {
+        let read: Vec<Vec<Readable<'_>>> = taken.iter().map(|submitted| self.read(submitted)).collect();
+        let mut questions = Questions::default();
+        for (submitted, read) in taken.iter().zip(&read) {
+            for (submitted, read) in reports(submitted).iter().zip(read) {
+                if let Ok((report, data_set)) = read {
+                    questions.add(&self.catalogue, data_set, report, received_at(submitted));
+                }
+            }
+        }
+        let stored = questions.ask(&self.catalogue, &self.store).await?;
+        let messages = taken.iter().zip(read).flat_map(|(submitted, read)| self.judge(submitted, read, &stored));
+        Ok(messages.collect())
+    }
+
+    /// The reports of a batch, read; none where the bytes are no batch.
+    fn read(&self, submitted: &Submitted) -> Vec<Readable<'_>> {
+        let read = |submitted: &SubmittedReport| match &submitted.report {
+            None => Err(judge::no_report()),
+            // The collector has set the revision; whoever got past it without one is refused for it.
+            Some(report) => judge::read(&self.catalogue, &proto::report::draft(report, -1), received_at(submitted)),
         };
-        let data_set = report.as_ref().map_or("", |report| report.data_set.as_str());
-        let judged = judged.entry(partitions.of(data_set)).or_default();
-        match judge_report(catalogue, report.as_ref(), provenance) {
-            settle::Judged::Accepted(accepted) => judged.accepted.push(encode_accepted(&accepted)),
-            settle::Judged::Rejected(rejected) => judged.rejected.push(encode_rejected(&rejected)),
+        reports(submitted).iter().map(read).collect()
+    }
+
+    fn judge(&self, submitted: &Submitted, read: Vec<Readable<'_>>, stored: &Stored) -> Vec<Outgoing> {
+        match &submitted.batch {
+            Ok(batch) => self.judge_batch(submitted.sequence, &batch.reports, read, stored),
+            Err(error) => {
+                let payload = submitted.payload();
+                tracing::error!(sequence = submitted.sequence, subject = submitted.subject, bytes = payload.len(), %error, "a submitted batch cannot be read; it is quarantined");
+                let message = QuarantinedMessage {
+                    log_sequence: submitted.sequence,
+                    subject: submitted.subject.clone(),
+                    error: error.to_string(),
+                    payload: payload[..payload.len().min(QUARANTINED_BYTES)].to_vec(),
+                    payload_length: payload.len() as u64,
+                };
+                // Any partition will do, but always the same one.
+                vec![quarantined_message(self.partitions.of(""), &message)]
+            }
         }
     }
-    let mut messages = Vec::new();
-    for (partition, Judged { accepted, rejected }) in judged {
-        let batch = |accepted, rejected| JudgedBatch {
-            log_sequence: sequence,
-            catalogue_version: catalogue.version().to_string(),
-            accepted,
-            rejected,
-        };
-        for (part, accepted) in parts(accepted, proto::encoded_len).into_iter().enumerate() {
-            messages.push(accepted_message(partition, part, &batch(accepted, Vec::new())));
+
+    fn judge_batch(
+        &self,
+        sequence: u64,
+        reports: &[SubmittedReport],
+        read: Vec<Readable<'_>>,
+        stored: &Stored,
+    ) -> Vec<Outgoing> {
+        let version = self.catalogue.version();
+        let mut judged: BTreeMap<Partition, Judged> = BTreeMap::new();
+        for (index, (submitted, read)) in (0..).zip(reports.iter().zip(read)) {
+            let provenance = Provenance {
+                origin: Origin { sequence, index },
+                received_at: received_at(submitted),
+                principal: Claim::cut(&submitted.principal).into(),
+                catalogue: version.clone(),
+                position: Position::default(), // JetStream gives it
+            };
+            let report = submitted.report.as_ref();
+            let data_set = report.map_or("", |report| report.data_set.as_str());
+            let judged = judged.entry(self.partitions.of(data_set)).or_default();
+            match self.judge_report(report, read, stored, provenance) {
+                settle::Judged::Accepted(accepted) => judged.accepted.push(encode_accepted(&accepted)),
+                settle::Judged::Rejected(rejected) => judged.rejected.push(encode_rejected(&rejected)),
+            }
         }
-        for (part, rejected) in parts(rejected, proto::encoded_len).into_iter().enumerate() {
-            messages.push(rejected_message(partition, part, &batch(Vec::new(), rejected)));
+        let mut messages = Vec::new();
+        for (partition, Judged { accepted, rejected }) in judged {
+            let batch = |accepted, rejected| JudgedBatch {
+                log_sequence: sequence,
+                catalogue_version: version.to_string(),
+                accepted,
+                rejected,
+            };
+            for (part, accepted) in parts(accepted, proto::encoded_len).into_iter().enumerate() {
+                messages.push(accepted_message(partition, part, &batch(accepted, Vec::new())));
+            }
+            for (part, rejected) in parts(rejected, proto::encoded_len).into_iter().enumerate() {
+                messages.push(rejected_message(partition, part, &batch(Vec::new(), rejected)));
+            }
         }
+        messages
     }
-    messages
+
+    fn judge_report(
+        &self,
+        report: Option<&Report>,
+        read: Readable<'_>,
+        stored: &Stored,
+        provenance: Provenance,
+    ) -> settle::Judged {
+        let weighed = read.map(|(report, data_set)| {
+            let context = stored.context(&self.catalogue, data_set, &report, provenance.received_at);
+            judge::weigh(&self.catalogue, data_set, report, &context)
+        });
+        let violations = match weighed {
+            Ok(Verdict::Accepted { report, digest, on_time, warnings }) => {
+                return settle::Judged::Accepted(Accepted { provenance, report, digest, on_time, warnings });
+            }
+            Ok(Verdict::Rejected(violations)) | Err(violations) => violations,
+        };
+        settle::Judged::Rejected(Rejected {
+            provenance,
+            claim: report.map(claim).unwrap_or_default(),
+            digest: report.map_or(ContentDigest::of_bytes(&[]), digest_of),
+            violations,
+        })
+    }
 }
 
-fn judge_report(catalogue: &Catalogue, report: Option<&Report>, provenance: Provenance) -> settle::Judged {
-    let violations = match report {
-        None => judge::no_report(),
-        // The collector has set the revision; whoever got past it without one is refused for it.
-        Some(report) => match judge::judge(catalogue, &proto::report::draft(report, -1)) {
-            Verdict::Accepted { report, digest, warnings } => {
-                return settle::Judged::Accepted(Accepted { provenance, report, digest, on_time: true, warnings });
-            }
-            Verdict::Rejected(violations) => violations,
-        },
-    };
-    settle::Judged::Rejected(Rejected {
-        provenance,
-        claim: report.map(claim).unwrap_or_default(),
-        digest: report.map_or(ContentDigest::of_bytes(&[]), digest_of),
-        violations,
-    })
+/// The reports of a batch; none where the bytes are no batch.
+fn reports(submitted: &Submitted) -> &[SubmittedReport] {
+    submitted.batch.as_ref().map_or(&[], |batch| &batch.reports)
+}
+
+fn received_at(submitted: &SubmittedReport) -> Timestamp {
+    Timestamp::from_unix_micros(submitted.received_at_micros)
 }
 
 /// What a report that cannot count claims to be about, in its sender's words, cut to a bound.
 fn claim(report: &Report) -> Claim {
     Claim {
         submission_id: uuid::Uuid::try_parse(&report.submission_id).ok().map(SubmissionId),
-        data_set: Claim::cut(&report.data_set),
-        period: Claim::cut(&report.period),
-        org_unit: Claim::cut(&report.org_unit),
+        data_set: cut(&report.data_set),
+        period: cut(&report.period),
+        org_unit: cut(&report.org_unit),
         revision: report.revision.unwrap_or(-1),
     }
+}
+
+/// The ledger keeps what a report claimed to be about; a person's number typed in a wrong place is not kept.
+fn cut(text: &str) -> String {
+    let cut = Claim::cut(text);
+    if words::personal_data(&cut).is_some() { String::new() } else { cut }
 }
 
 /// Cuts a list into runs that fit a message each.
@@ -138,6 +213,18 @@ fn parts<T>(list: Vec<T>, bytes_of: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_persons_number_is_not_kept_in_the_ledger() {
+        let report = Report {
+            org_unit: "079123456789".to_owned(),
+            period: "0912.345.678".to_owned(),
+            data_set: "identity".to_owned(),
+            ..Report::default()
+        };
+        let Claim { org_unit, period, data_set, .. } = claim(&report);
+        assert_eq!((org_unit.as_str(), period.as_str(), data_set.as_str()), ("", "", "identity"));
+    }
 
     #[test]
     fn parts_keep_everything_in_order_and_fit() {

@@ -3,14 +3,17 @@
 mod config;
 mod consume;
 mod judge;
+mod stored;
 
 use std::sync::Arc;
 
 use domain::Catalogue;
-use messaging::{ConnectError, Connection, Partitions, ProvisionError};
+use messaging::{ConnectError, Connection, ProvisionError};
 use runtime::{Process, Shutdown};
+use store::{Store, StoreError};
 
 pub use config::Config;
+use judge::Judge;
 
 /// Why a validator cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -21,33 +24,37 @@ pub enum StartError {
     /// The streams are not there.
     #[error(transparent)]
     Topology(#[from] ProvisionError),
+    /// PostgreSQL cannot be reached.
+    #[error("cannot connect to PostgreSQL")]
+    Store(#[from] StoreError),
 }
 
-/// A validator whose connection stands.
+/// A validator whose connections stand.
 #[derive(Debug)]
 pub struct Validator {
     connection: Connection,
-    partitions: Partitions,
-    catalogue: Arc<Catalogue>,
+    store: Store,
+    judge: Arc<Judge>,
     workers: usize,
 }
 
 impl Validator {
-    /// Connects to NATS.
+    /// Connects to NATS and PostgreSQL.
     ///
     /// # Errors
-    /// When it cannot be reached, or the streams were not provisioned.
+    /// When either cannot be reached, or the streams were not provisioned.
     pub async fn start(config: &Config, catalogue: Arc<Catalogue>) -> Result<Self, StartError> {
         let connection = Connection::open("validator", &config.nats).await?;
         let partitions = connection.partitions().await?;
-        Ok(Self { connection, partitions, catalogue, workers: config.workers })
+        let store = Store::connect("validator", &config.store).await?;
+        let judge = Arc::new(Judge { catalogue, partitions, store: store.clone() });
+        Ok(Self { connection, store, judge, workers: config.workers })
     }
 
     /// Judges until shutdown is requested; what was taken is judged, published and acknowledged before this returns.
     pub async fn run(self, shutdown: Shutdown) {
         let mut workers = tokio::task::JoinSet::new();
-        let work =
-            || consume::run(self.connection.clone(), self.partitions, Arc::clone(&self.catalogue), shutdown.clone());
+        let work = || consume::run(self.connection.clone(), Arc::clone(&self.judge), shutdown.clone());
         for _ in 0..self.workers.max(1) {
             workers.spawn(work());
         }
@@ -58,6 +65,7 @@ impl Validator {
                 workers.spawn(work());
             }
         }
+        self.store.close().await;
         self.connection.close().await;
     }
 }

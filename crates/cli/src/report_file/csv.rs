@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use domain::{DataElementCode, Message, OptionCode};
 use proto::pb::report::v1::{Report, Value};
 
-use super::{Faults, FileReport, Place, value};
+use super::{Faults, File, FileReport, Place, Types, value, value::Read};
 use crate::output::both;
 
 /// A cell, by data element and option; the option is empty without disaggregation.
@@ -31,7 +31,7 @@ struct Columns {
 /// The three that say what a report is about.
 const REQUIRED: [&str; 3] = ["org_unit", "data_set", "period"];
 
-pub(super) fn read(text: &str) -> Result<Vec<FileReport>, Faults> {
+pub(super) fn read(text: &str, types: Types<'_>) -> Result<File, Faults> {
     let mut reader = csv::ReaderBuilder::new().delimiter(delimiter(text)).from_reader(text.as_bytes());
     let mut faults = Faults::default();
     let header = match reader.headers() {
@@ -47,7 +47,8 @@ pub(super) fn read(text: &str) -> Result<Vec<FileReport>, Faults> {
     if !faults.list.is_empty() {
         return Err(faults);
     }
-    let mut rows = Rows { header: &header, columns, reports: Vec::new(), by_key: HashMap::new(), faults };
+    let file = File { reports: Vec::new(), remarks: Faults::default() };
+    let mut rows = Rows { types, header: &header, columns, file, by_key: HashMap::new(), faults };
     for record in reader.records() {
         match record {
             Ok(record) => {
@@ -60,7 +61,7 @@ pub(super) fn read(text: &str) -> Result<Vec<FileReport>, Faults> {
             }
         }
     }
-    rows.faults.unless_any(rows.reports)
+    rows.faults.unless_any(rows.file)
 }
 
 /// The line that a row begins at. The reader's position is before the ends of empty lines, and of a line that ends in two
@@ -161,9 +162,10 @@ fn at(line: u64, index: usize) -> Place {
 type Key = [String; 4];
 
 struct Rows<'h> {
+    types: Types<'h>,
     header: &'h [&'h str],
     columns: Columns,
-    reports: Vec<FileReport>,
+    file: File,
     /// Of the long form: the report that a key's rows belong to.
     by_key: HashMap<Key, usize>,
     faults: Faults,
@@ -186,24 +188,27 @@ impl Rows<'_> {
             if field.is_empty() {
                 continue;
             }
-            match value::of_field(field) {
-                Ok(value) => {
+            match value::of_field(field, self.types.of(&report.data_set, element, option)) {
+                Ok(Read { value, remark }) => {
+                    if let Some(remark) = remark {
+                        self.file.remarks.add(at(line, *index), self.header[*index], remark);
+                    }
                     values.push(Value { data_element: element.clone(), option: option.clone(), value: Some(value) });
                     values_at.push(at(line, *index));
                 }
                 Err(message) => self.faults.add(at(line, *index), self.header[*index], message),
             }
         }
-        self.reports.push(FileReport { place: at(line, 0), values_at, report: Report { values, ..report } });
+        self.file.reports.push(FileReport { place: at(line, 0), values_at, report: Report { values, ..report } });
     }
 
     fn long(&mut self, line: u64, fields: &[&str]) {
         let head = self.head(line, fields);
         let revision = head.revision.map(|revision| revision.to_string()).unwrap_or_default();
         let key = [head.org_unit.clone(), head.data_set.clone(), head.period.clone(), revision];
-        let index = *self.by_key.entry(key).or_insert(self.reports.len());
-        if index == self.reports.len() {
-            self.reports.push(FileReport { place: at(line, 0), values_at: Vec::new(), report: head });
+        let index = *self.by_key.entry(key).or_insert(self.file.reports.len());
+        if index == self.file.reports.len() {
+            self.file.reports.push(FileReport { place: at(line, 0), values_at: Vec::new(), report: head });
         } else {
             self.join(line, index, &head);
         }
@@ -217,9 +222,13 @@ impl Rows<'_> {
             let message = both("có giá trị nhưng thiếu mã chỉ tiêu", "there is a value without a data element");
             return self.faults.add(place, "data_element", message);
         }
-        match value::of_field(given) {
-            Ok(value) => {
-                let report = &mut self.reports[index];
+        let value_type = self.types.of(&self.file.reports[index].report.data_set, element, option);
+        match value::of_field(given, value_type) {
+            Ok(Read { value, remark }) => {
+                if let Some(remark) = remark {
+                    self.file.remarks.add(place, "value", remark);
+                }
+                let report = &mut self.file.reports[index];
                 let value = Value { data_element: element.to_owned(), option: option.to_owned(), value: Some(value) };
                 report.report.values.push(value);
                 report.values_at.push(place);
@@ -230,7 +239,7 @@ impl Rows<'_> {
 
     /// One more row of a report: what it says of the whole must be what the first row said, or nothing.
     fn join(&mut self, line: u64, index: usize, head: &Report) {
-        let first = &mut self.reports[index];
+        let first = &mut self.file.reports[index];
         let place = |column: Option<usize>| at(line, column.unwrap_or(0));
         if !head.submission_id.is_empty() && head.submission_id != first.report.submission_id {
             let from = first.place.line;
@@ -293,6 +302,10 @@ mod tests {
     use super::*;
     use proto::pb::report::v1::value::Value as Given;
 
+    fn read(text: &str) -> Result<Vec<FileReport>, Faults> {
+        super::read(text, Types::unknown()).map(|file| file.reports)
+    }
+
     fn faults(text: &str) -> Vec<String> {
         let faults = read(text).unwrap_err();
         faults.list().iter().map(|fault| format!("{} {}: {}", fault.place, fault.field, fault.message.en)).collect()
@@ -307,7 +320,7 @@ mod tests {
     fn the_wide_form_has_a_row_for_each_report() {
         let reports = read(
             "org_unit,data_set,period,revision,rec_total,svc_online[s03],org_plan_issued\n\
-             31498,online,202211,2,7,92.3,có\n\
+             31498,online,202211,2,1.234.567,\"92,3\",có\n\
              \n\
              31501,online,202211,, 0 ,,\n\
              ,,,,,,\n",
@@ -317,7 +330,7 @@ mod tests {
         assert_eq!(
             values(&reports[0]),
             [
-                ("rec_total", "", Given::Integer(7)),
+                ("rec_total", "", Given::Integer(1_234_567)),
                 ("svc_online", "s03", Given::Decimal("92.3".to_owned())),
                 ("org_plan_issued", "", Given::Flag(true))
             ]
@@ -351,6 +364,36 @@ mod tests {
         assert_eq!(values(&reports[1]), [("rec_total", "", Given::Integer(5))]);
     }
 
+    /// The shipped forms say what their cells take: one group of three is a count.
+    #[test]
+    fn cells_that_are_known_take_what_they_take() {
+        let dir = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/catalogue/de06"));
+        let catalogue = catalogue::load(dir).unwrap().catalogue;
+        let types = Types::of_catalogue(&catalogue);
+        let wide = "org_unit,data_set,period,id_eligible_citizens,id_card_target_met,id_cards_issued\n\
+                    31498,identity,202211,14.309,x,02\n";
+        let file = super::read(wide, types).unwrap();
+        assert_eq!(
+            values(&file.reports[0]),
+            [
+                ("id_eligible_citizens", "", Given::Integer(14_309)),
+                ("id_card_target_met", "", Given::Flag(true)),
+                ("id_cards_issued", "", Given::Integer(2))
+            ]
+        );
+        let [remark] = file.remarks.list() else { panic!("{:?}", file.remarks) };
+        assert_eq!((remark.place, remark.field.as_str()), (Place { line: 2, column: 6 }, "id_cards_issued"));
+        let long = "org_unit,data_set,period,data_element,option,value\n\
+                    31498,online_services,202211,svc_total,s03,1.205\n\
+                    31498,elsewhere,202211,svc_total,s03,\"92,3\"\n";
+        let file = super::read(long, types).unwrap();
+        assert_eq!(values(&file.reports[0]), [("svc_total", "s03", Given::Integer(1_205))]);
+        assert_eq!(values(&file.reports[1]), [("svc_total", "s03", Given::Decimal("92.3".to_owned()))], "not known");
+        let faulty = wide.replace("14.309,x", "14.309,1");
+        let faults = super::read(&faulty, types).unwrap_err();
+        assert_eq!(faults.list()[0].place, Place { line: 2, column: 5 });
+    }
+
     #[test]
     fn a_withdrawal_and_an_id_of_the_senders_own_are_read() {
         let reports = read("submission_id,org_unit,data_set,period,withdrawn\n\"a-b\",1,x,2022,có\n").unwrap();
@@ -382,22 +425,22 @@ mod tests {
         assert_eq!(
             faults(
                 "org_unit,data_set,period,revision,withdrawn,a,b[s03]\r\n\
-                 1,x,2022,0,,1.205.627,5\r\n\
-                 ,x,2022,-1,maybe,5,\"1,205\"\r\n\
+                 1,x,2022,0,,8.1026,5\r\n\
+                 ,x,2022,-1,maybe,5,\"1,205,627\"\r\n\
                  \r\n\
                  1,x\r\n\
                  1,x,2022,x,,1.205,nhiều\r\n"
             ),
             [
-                "2:6 a: `1.205.627`: write numbers without grouping, and decimals after a point: 1205627, 92.3",
+                "2:6 a: `8.1026` has separators where none belong: dots part groups of three digits, decimals stand after a comma; is 81.026 or 8,1026 meant?",
                 "3:1 org_unit: the field is empty",
                 "3:4 revision: a revision is a whole number, 0 or more",
                 "3:5 withdrawn: must be có/không or true/false",
-                "3:7 b[s03]: `1,205`: write numbers without grouping, and decimals after a point: 1205627, 92.3",
+                "3:7 b[s03]: `1,205,627` has separators where none belong: dots part groups of three digits, decimals stand after a comma; is 1.205.627 meant?",
                 "5:1 : the row has 2 fields where the header has 7; a text with a separator in it needs quotes",
                 "6:4 revision: a revision is a whole number, 0 or more",
-                "6:6 a: `1.205` may be 1205 or a number with three decimals: write 1205 for the whole number, use JSON for the other",
-                "6:7 b[s03]: `nhiều` is neither a whole number, a decimal number, có/không nor true/false",
+                "6:6 a: `1.205` may be 1205 or 1,205: write 1205 for the whole number, 1,205 for the other, or name the catalogue by --catalogue",
+                "6:7 b[s03]: `nhiều` is neither a number, a day (09/06/2023) nor có/không; words need the catalogue (--catalogue)",
             ]
         );
     }

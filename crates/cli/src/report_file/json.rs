@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use domain::catalogue::ValueType;
 use proto::pb::report::v1::{Report, Value};
 use serde::{
     Deserialize,
@@ -9,7 +10,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::{Faults, FileReport, Place, value};
+use super::{Faults, File, FileReport, Place, Types, value};
 use crate::output::both;
 
 /// A report as the file has it.
@@ -50,8 +51,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
     }
 }
 
-pub(super) fn read(text: &str) -> Result<Vec<FileReport>, Faults> {
-    let mut reader = Reader { lines: Lines::new(text), reports: Vec::new(), faults: Faults::default() };
+pub(super) fn read(text: &str, types: Types<'_>) -> Result<File, Faults> {
+    let mut reader = Reader { types, lines: Lines::new(text), reports: Vec::new(), faults: Faults::default() };
     for document in serde_json::Deserializer::from_str(text).into_iter::<&RawValue>() {
         match document {
             Err(error) => reader.syntax(text, &error),
@@ -62,10 +63,11 @@ pub(super) fn read(text: &str) -> Result<Vec<FileReport>, Faults> {
             Ok(raw) => reader.report(raw),
         }
     }
-    reader.faults.unless_any(reader.reports)
+    reader.faults.unless_any(File { reports: reader.reports, remarks: Faults::default() })
 }
 
 struct Reader<'a> {
+    types: Types<'a>,
     lines: Lines<'a>,
     reports: Vec<FileReport>,
     faults: Faults,
@@ -91,7 +93,7 @@ impl<'a> Reader<'a> {
             };
             for (option, raw) in options {
                 let place = self.lines.place(raw.get());
-                match given(raw.get()) {
+                match given(raw.get(), self.types.of(&data_set, &data_element, &option)) {
                     Ok(None) => {}
                     Ok(value) => {
                         list.push(Value { data_element: data_element.clone(), option, value });
@@ -130,7 +132,10 @@ impl<'a> Reader<'a> {
 }
 
 /// The value of a cell; none for `null`, which says as little as leaving the cell out.
-fn given(raw: &str) -> Result<Option<proto::pb::report::v1::value::Value>, domain::Message> {
+fn given(
+    raw: &str,
+    value_type: Option<ValueType>,
+) -> Result<Option<proto::pb::report::v1::value::Value>, domain::Message> {
     use proto::pb::report::v1::value::Value as Given;
     match raw.as_bytes().first() {
         Some(b'n') => Ok(None),
@@ -138,7 +143,7 @@ fn given(raw: &str) -> Result<Option<proto::pb::report::v1::value::Value>, domai
         Some(b'f') => Ok(Some(Given::Flag(false))),
         Some(b'"') => {
             let text: String = serde_json::from_str(raw).map_err(|error| both(error.to_string(), error.to_string()))?;
-            value::of_text(&text).map(Some)
+            value::of_text(&text, value_type).map(Some)
         }
         Some(b'[' | b'{') => Err(both(
             "giá trị phải là số, true/false, chuỗi hoặc (một cấp) các phân tổ",
@@ -182,6 +187,10 @@ impl<'a> Lines<'a> {
 mod tests {
     use super::*;
     use proto::pb::report::v1::value::Value as Given;
+
+    fn read(text: &str) -> Result<Vec<FileReport>, Faults> {
+        super::read(text, Types::unknown()).map(|file| file.reports)
+    }
 
     /// A fault as `line:column field: message`.
     fn faults(text: &str) -> Vec<String> {

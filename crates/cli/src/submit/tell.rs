@@ -103,6 +103,18 @@ impl Teller<'_> {
         );
     }
 
+    /// What is odd about how the file is written; it is sent all the same.
+    pub(super) fn remarks(self, remarks: &Faults) {
+        for Fault { place, field, message } in remarks.list() {
+            let text = format!("{}:{place} {field}: {}", self.file, self.output.say(message));
+            self.output.remark(&both(text.clone(), text));
+        }
+        if remarks.omitted() > 0 {
+            let more = count(remarks.omitted());
+            self.output.remark(&both(format!("và {more} chỗ khác như vậy"), format!("and {more} more like that")));
+        }
+    }
+
     pub(super) fn acknowledged(self, of: &FileReport, acknowledgement: &Acknowledgement) {
         let Acknowledgement { submission_id: _, revision, received_at, log_sequence, log_index } = acknowledgement;
         self.output.result(

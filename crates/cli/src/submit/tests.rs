@@ -27,7 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A file with a report of each of the units 1 to `count`.
 fn file(count: usize) -> Vec<FileReport> {
     let rows: String = (1..=count).map(|unit| format!("{unit},x,2022,5,6\n")).collect();
-    let mut reports = report_file::read(Format::Csv, &format!("org_unit,data_set,period,a,b[s03]\n{rows}")).unwrap();
+    let text = format!("org_unit,data_set,period,a,b[s03]\n{rows}");
+    let mut reports = report_file::read(Format::Csv, &text, None).unwrap().reports;
     give_ids(&mut reports, &runtime::SystemClock);
     reports
 }

@@ -4,8 +4,15 @@ pub struct GetTotalsRequest {
     /// The unit's code; "VN" is the nation.
     #[prost(string, tag = "1")]
     pub org_unit: ::prost::alloc::string::String,
+    /// The data set's code.
     #[prost(string, tag = "2")]
     pub data_set: ::prost::alloc::string::String,
+    /// One of the data set's own periods, 202211 of one that is reported by month; or a longer one that is made of them: a
+    /// month, a quarter, a half-year, a year, or "latest", everything since the tree last changed. In a longer period what
+    /// happened is added up, and of a level or a running count each unit's latest value counts.
+    ///
+    /// "latest" is the newest for which something was reported. That of a certain tree is named by the tree's first day,
+    /// latest20250701; latest20000101 where that day is not known.
     #[prost(string, tag = "3")]
     pub period: ::prost::alloc::string::String,
 }
@@ -19,6 +26,7 @@ pub struct ListChildTotalsRequest {
     /// The unit above.
     #[prost(string, tag = "1")]
     pub org_unit: ::prost::alloc::string::String,
+    /// The data set's code, and a period as in GetTotalsRequest.
     #[prost(string, tag = "2")]
     pub data_set: ::prost::alloc::string::String,
     #[prost(string, tag = "3")]
@@ -40,6 +48,7 @@ pub struct ListChildTotalsResponse {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct WatchTotalsRequest {
+    /// As in GetTotalsRequest. A watch of "latest" stays with the period that was the latest when it began.
     #[prost(string, tag = "1")]
     pub org_unit: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
@@ -59,12 +68,13 @@ pub struct Totals {
     pub org_unit: ::core::option::Option<OrgUnit>,
     #[prost(string, tag = "2")]
     pub data_set: ::prost::alloc::string::String,
+    /// As it is stored: "latest" that was asked for may be latest20250701 here.
     #[prost(string, tag = "3")]
     pub period: ::prost::alloc::string::String,
     /// One for each level that reports below the unit or at it, from the root down.
     #[prost(message, repeated, tag = "4")]
     pub levels: ::prost::alloc::vec::Vec<LevelTotals>,
-    /// Grows by one each time the unit's totals change; 0 before the first report.
+    /// Grows each time the unit's totals change; 0 before the first report.
     #[prost(int64, tag = "5")]
     pub version: i64,
     /// Every verdict up to this position of the log is counted.
@@ -76,6 +86,10 @@ pub struct Totals {
     /// When the totals last changed; not set before the first report.
     #[prost(message, optional, tag = "8")]
     pub changed_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// All levels together, whose `level` is empty. Each unit reports what is its own and not what the units below it report,
+    /// so its levels may be added; but a cell with AGGREGATION_NONE is never added, and has here the unit's own value.
+    #[prost(message, optional, tag = "9")]
+    pub overall: ::core::option::Option<LevelTotals>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct OrgUnit {
@@ -93,7 +107,8 @@ pub struct LevelTotals {
     /// The reporting level's code.
     #[prost(string, tag = "1")]
     pub level: ::prost::alloc::string::String,
-    /// How many units of the level have reported, and how many are expected to.
+    /// How many units of the level have reported, and how many are expected to: those of the tree in force on the period's
+    /// last day. In a longer period a unit counts as one that has reported once it has for any part of it.
     #[prost(int64, tag = "2")]
     pub reported: i64,
     #[prost(int64, tag = "3")]
@@ -101,24 +116,201 @@ pub struct LevelTotals {
     /// One for each cell of the data set, in its order.
     #[prost(message, repeated, tag = "4")]
     pub cells: ::prost::alloc::vec::Vec<CellTotal>,
+    /// How many of the reports came in before the deadline. Of one of the data set's own periods; 0 in a longer one, which has
+    /// no deadline.
+    #[prost(int64, tag = "5")]
+    pub on_time: i64,
+    /// How many of the reports have warnings; ListReports tells which. 0 in a longer period.
+    #[prost(int64, tag = "6")]
+    pub warned: i64,
+    /// The instant from which a report of the level is late. Not set where there is no deadline, in a longer period, and for
+    /// all levels together.
+    #[prost(message, optional, tag = "7")]
+    pub deadline: ::core::option::Option<::prost_types::Timestamp>,
+    /// One for each indicator of the data set, in its order.
+    #[prost(message, repeated, tag = "8")]
+    pub indicators: ::prost::alloc::vec::Vec<Indicator>,
+    /// One for each group of cells of the data set, in its order.
+    #[prost(message, repeated, tag = "9")]
+    pub groups: ::prost::alloc::vec::Vec<GroupTotal>,
+    /// The targets that are set for the unit, or for every unit, and for the period, for every one, or for one in which the
+    /// period's last day lies. Of a level only those that are a share, of a cell that the level fills: a number that is to be
+    /// reached is the unit's, and held against all levels together.
+    #[prost(message, repeated, tag = "10")]
+    pub targets: ::prost::alloc::vec::Vec<Target>,
 }
 /// The total of one cell.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CellTotal {
+    /// The data element's code, and the option's where the data element is disaggregated; else empty.
     #[prost(string, tag = "1")]
     pub data_element: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
     pub option: ::prost::alloc::string::String,
-    /// The sum over the units that gave a value, scaled by ten to the power of `decimals`; a flag counts one for yes. Not
-    /// set where no unit gave one: absent is not zero.
+    /// The sum over the units that gave a value, scaled by ten to the power of `decimals`; a flag counts one for yes, a day is
+    /// the number its digits make (20220601). Not set where no unit gave one: absent is not zero.
     #[prost(sint64, optional, tag = "3")]
     pub sum: ::core::option::Option<i64>,
     /// Decimals of `sum`.
     #[prost(uint32, tag = "4")]
     pub decimals: u32,
-    /// How many units gave a value.
+    /// How many units gave a value. In a longer period, of a cell that is added up over time, how many reports did.
     #[prost(int64, tag = "5")]
     pub contributing: i64,
+    /// What `sum` is.
+    #[prost(enumeration = "Aggregation", tag = "6")]
+    pub aggregation: i32,
+    /// How many units are expected to fill the cell: fewer than report where it is for some of the levels only.
+    #[prost(int64, tag = "7")]
+    pub expected: i64,
+}
+/// Computed from totals: 100 × numerator ÷ denominator, each added up first and never averaged. Where one of them is not
+/// added over units (AGGREGATION_NONE), both are those of the unit's own report alone: no sum is divided by one unit's number.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Indicator {
+    /// The indicator's code, and the option's where its parts are disaggregated; else empty.
+    #[prost(string, tag = "1")]
+    pub code: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub option: ::prost::alloc::string::String,
+    /// The totals of the two cells, scaled by ten to the power of their decimals. Not set where no unit gave a value.
+    #[prost(sint64, optional, tag = "3")]
+    pub numerator: ::core::option::Option<i64>,
+    #[prost(uint32, tag = "4")]
+    pub numerator_decimals: u32,
+    #[prost(sint64, optional, tag = "5")]
+    pub denominator: ::core::option::Option<i64>,
+    #[prost(uint32, tag = "6")]
+    pub denominator_decimals: u32,
+    /// Per cent, exact to two decimals and rounded half away from zero: "92.30". Not set where numerator or denominator is
+    /// absent, or the denominator zero.
+    #[prost(string, optional, tag = "7")]
+    pub value: ::core::option::Option<::prost::alloc::string::String>,
+}
+/// Cells that are counted together: the services that the police are in charge of.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GroupTotal {
+    /// The data element's code and the group's.
+    #[prost(string, tag = "1")]
+    pub data_element: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub group: ::prost::alloc::string::String,
+    /// The sum over the options that belong to the group on the period's last day; of "latest" on the day it last changed.
+    /// Scaled by ten to the power of `decimals`; not set where no unit gave a value for any of them.
+    #[prost(sint64, optional, tag = "3")]
+    pub sum: ::core::option::Option<i64>,
+    #[prost(uint32, tag = "4")]
+    pub decimals: u32,
+    /// How many values are in it, over units and options.
+    #[prost(int64, tag = "5")]
+    pub contributing: i64,
+    /// How many options belong to the group on that day.
+    #[prost(int32, tag = "6")]
+    pub options: i32,
+    /// How the values of units add up.
+    #[prost(enumeration = "Aggregation", tag = "7")]
+    pub aggregation: i32,
+}
+/// How far something is that has to be reached. Numbers are scaled by ten to the power of `decimals`.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Target {
+    /// The cell that has to reach it: the data element's code and the option's, empty where there is none.
+    #[prost(string, tag = "1")]
+    pub data_element: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub option: ::prost::alloc::string::String,
+    /// The period that the target is set for; empty if it is set for every period.
+    #[prost(string, tag = "3")]
+    pub period: ::prost::alloc::string::String,
+    /// How much: a number, or the share of another cell's total or of the expected units that was set, rounded up. Not set
+    /// where the other cell's total is absent.
+    #[prost(sint64, optional, tag = "4")]
+    pub goal: ::core::option::Option<i64>,
+    /// How much it is: the cell's total. What happened counts from the first day of the period that the target is set for; a
+    /// mean is rounded. Not set where no unit gave a value.
+    #[prost(sint64, optional, tag = "5")]
+    pub value: ::core::option::Option<i64>,
+    /// Decimals of goal, value and remaining.
+    #[prost(uint32, tag = "6")]
+    pub decimals: u32,
+    /// Per cent of the goal, to two decimals: "92.30". Not set where goal or value is absent, or the goal zero.
+    #[prost(string, optional, tag = "7")]
+    pub achieved: ::core::option::Option<::prost::alloc::string::String>,
+    /// How much is missing; 0 once it is reached. Not set where goal or value is absent.
+    #[prost(sint64, optional, tag = "8")]
+    pub remaining: ::core::option::Option<i64>,
+    /// Whether it is reached.
+    #[prost(bool, tag = "9")]
+    pub reached: bool,
+    /// The day by which, as 2022-06-01: the one that is set, or the last of the target's period, or of the period asked about.
+    /// Empty for "latest" where no day is set.
+    #[prost(string, tag = "10")]
+    pub due: ::prost::alloc::string::String,
+    /// The last day of the first of the data set's own periods whose total reached the goal, as 2022-06-01. It is looked for
+    /// from the first day of the target's period on; without one among all before the day that is set, or else in the period
+    /// asked about; and among 400 at most. Empty where it is not reached, or only by values of several periods together.
+    #[prost(string, tag = "11")]
+    pub reached_on: ::prost::alloc::string::String,
+    /// Days from `reached_on` to `due`: positive if ahead of time, negative if late. Where it is not reached and the period
+    /// asked about ends after `due`, the days until that end, negative; not set before.
+    #[prost(int32, optional, tag = "12")]
+    pub days: ::core::option::Option<i32>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListReportsRequest {
+    /// The units at and below this one, as far as they report the data set.
+    #[prost(string, tag = "1")]
+    pub org_unit: ::prost::alloc::string::String,
+    /// The data set's code.
+    #[prost(string, tag = "2")]
+    pub data_set: ::prost::alloc::string::String,
+    /// One of the data set's own periods.
+    #[prost(string, tag = "3")]
+    pub period: ::prost::alloc::string::String,
+    /// Which of them.
+    #[prost(enumeration = "ReportFilter", tag = "4")]
+    pub filter: i32,
+    /// At most that many; 100 if not set, 1000 at most.
+    #[prost(int32, tag = "5")]
+    pub page_size: i32,
+    /// next_page_token of the page before.
+    #[prost(string, tag = "6")]
+    pub page_token: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListReportsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub reports: ::prost::alloc::vec::Vec<UnitReport>,
+    /// Empty on the last page.
+    #[prost(string, tag = "2")]
+    pub next_page_token: ::prost::alloc::string::String,
+}
+/// What a unit reports at present.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct UnitReport {
+    #[prost(message, optional, tag = "1")]
+    pub org_unit: ::core::option::Option<OrgUnit>,
+    /// Whether it has a report that counts. One with a revision and not reported was taken back.
+    #[prost(bool, tag = "2")]
+    pub reported: bool,
+    /// The revision that is in force; not set where the unit never reported.
+    #[prost(int64, optional, tag = "3")]
+    pub revision: ::core::option::Option<i64>,
+    /// When that revision came in; not set where there is none.
+    #[prost(message, optional, tag = "4")]
+    pub received_at: ::core::option::Option<::prost_types::Timestamp>,
+    /// Whether it is reported and came in before the deadline.
+    #[prost(bool, tag = "5")]
+    pub on_time: bool,
+    /// The values and words, in the order of the data set's cells. What is absent is left out.
+    #[prost(message, repeated, tag = "6")]
+    pub values: ::prost::alloc::vec::Vec<super::super::report::v1::Value>,
+    /// What is odd about it.
+    #[prost(message, repeated, tag = "7")]
+    pub warnings: ::prost::alloc::vec::Vec<super::super::report::v1::Violation>,
+    /// How many more there were.
+    #[prost(int32, tag = "8")]
+    pub warnings_omitted: i32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct GetSubmissionRequest {
@@ -161,6 +353,95 @@ pub struct GetSubmissionResponse {
     /// How many more times the same submission came in.
     #[prost(int64, tag = "14")]
     pub repeated: i64,
+}
+/// How the values of units add up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum Aggregation {
+    Unspecified = 0,
+    /// They are added.
+    Sum = 1,
+    /// A flag: `sum` is how many units say yes, out of the `expected` that should say.
+    Coverage = 2,
+    /// The average is `sum` over `contributing`.
+    Mean = 3,
+    /// They are not added: `sum` is the unit's own value and nobody else's.
+    None = 4,
+    /// Words: `contributing` is how many units gave some, `sum` is 0. ListReports has them.
+    Collect = 5,
+}
+impl Aggregation {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "AGGREGATION_UNSPECIFIED",
+            Self::Sum => "AGGREGATION_SUM",
+            Self::Coverage => "AGGREGATION_COVERAGE",
+            Self::Mean => "AGGREGATION_MEAN",
+            Self::None => "AGGREGATION_NONE",
+            Self::Collect => "AGGREGATION_COLLECT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "AGGREGATION_UNSPECIFIED" => Some(Self::Unspecified),
+            "AGGREGATION_SUM" => Some(Self::Sum),
+            "AGGREGATION_COVERAGE" => Some(Self::Coverage),
+            "AGGREGATION_MEAN" => Some(Self::Mean),
+            "AGGREGATION_NONE" => Some(Self::None),
+            "AGGREGATION_COLLECT" => Some(Self::Collect),
+            _ => None,
+        }
+    }
+}
+/// Which units' reports are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ReportFilter {
+    /// As ALL.
+    Unspecified = 0,
+    /// Every unit that is expected to report, whether it has or not.
+    All = 1,
+    /// Reports with warnings.
+    WithWarnings = 2,
+    /// Reports with words.
+    WithNotes = 3,
+    /// Reports that came in after the deadline.
+    Late = 4,
+    /// Units that have not reported, or took their report back.
+    NotReported = 5,
+}
+impl ReportFilter {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "REPORT_FILTER_UNSPECIFIED",
+            Self::All => "REPORT_FILTER_ALL",
+            Self::WithWarnings => "REPORT_FILTER_WITH_WARNINGS",
+            Self::WithNotes => "REPORT_FILTER_WITH_NOTES",
+            Self::Late => "REPORT_FILTER_LATE",
+            Self::NotReported => "REPORT_FILTER_NOT_REPORTED",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "REPORT_FILTER_UNSPECIFIED" => Some(Self::Unspecified),
+            "REPORT_FILTER_ALL" => Some(Self::All),
+            "REPORT_FILTER_WITH_WARNINGS" => Some(Self::WithWarnings),
+            "REPORT_FILTER_WITH_NOTES" => Some(Self::WithNotes),
+            "REPORT_FILTER_LATE" => Some(Self::Late),
+            "REPORT_FILTER_NOT_REPORTED" => Some(Self::NotReported),
+            _ => None,
+        }
+    }
 }
 /// What became of an acknowledged report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
@@ -373,6 +654,32 @@ pub mod query_service_client {
                 .insert(GrpcMethod::new("tonghop.query.v1.QueryService", "WatchTotals"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// The reports of the units at and below a unit, by code: what each says, whether it was on time, what is odd about it.
+        /// A page may be shorter than asked for, or empty, and not be the last: the last has no next_page_token.
+        pub async fn list_reports(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListReportsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListReportsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/tonghop.query.v1.QueryService/ListReports",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("tonghop.query.v1.QueryService", "ListReports"));
+            self.inner.unary(req, path, codec).await
+        }
         /// What became of a submission. NOT_FOUND while it is on its way.
         pub async fn get_submission(
             &mut self,
@@ -444,6 +751,15 @@ pub mod query_service_server {
             request: tonic::Request<super::WatchTotalsRequest>,
         ) -> std::result::Result<
             tonic::Response<Self::WatchTotalsStream>,
+            tonic::Status,
+        >;
+        /// The reports of the units at and below a unit, by code: what each says, whether it was on time, what is odd about it.
+        /// A page may be shorter than asked for, or empty, and not be the last: the last has no next_page_token.
+        async fn list_reports(
+            &self,
+            request: tonic::Request<super::ListReportsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListReportsResponse>,
             tonic::Status,
         >;
         /// What became of a submission. NOT_FOUND while it is on its way.
@@ -666,6 +982,51 @@ pub mod query_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/tonghop.query.v1.QueryService/ListReports" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListReportsSvc<T: QueryService>(pub Arc<T>);
+                    impl<
+                        T: QueryService,
+                    > tonic::server::UnaryService<super::ListReportsRequest>
+                    for ListReportsSvc<T> {
+                        type Response = super::ListReportsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListReportsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as QueryService>::list_reports(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListReportsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

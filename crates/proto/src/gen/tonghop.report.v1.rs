@@ -63,13 +63,14 @@ pub mod value {
 /// Something wrong with a report.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Violation {
-    /// A stable code: "RULE_BROKEN". All of them are listed in crates/domain/src/violation.rs.
+    /// A stable code: "RULE_BROKEN". All of them, and what to do about each, are listed in crates/domain/REASONS.md.
     #[prost(string, tag = "1")]
     pub reason: ::prost::alloc::string::String,
     /// Whether it stops the report.
     #[prost(enumeration = "Severity", tag = "2")]
     pub severity: i32,
-    /// The field of the report as a path ("values\[3\]"), or the name of the rule that does not hold.
+    /// The field of the report as a path ("values\[3\]"), the name of the rule that does not hold, or the cell with the unusual
+    /// value ("svc_online\[s03\]").
     #[prost(string, tag = "3")]
     pub field: ::prost::alloc::string::String,
     /// What is wrong and what would be right, in Vietnamese.

@@ -1,0 +1,236 @@
+//! Judging by what is stored: rules that look back, values unlike a unit's own, closed periods that are opened again.
+
+use std::sync::Arc;
+
+use domain::{
+    Catalogue, Message, PeriodType, Severity, Timestamp,
+    catalogue::{DataSet, DataSetParts, Schedule},
+    rule::{Check, Comparison, Condition, Linear, Of, Rule, Term},
+};
+use messaging::ConnectionConfig;
+use proto::pb::{
+    query::v1::{Fate, GetSubmissionResponse},
+    report::v1::Report,
+};
+use runtime::{Clock as _, Shutdown, SystemClock, telemetry::TelemetryConfig};
+use store::{EarlierThan, Reopen, ReopenError, StoreConfig};
+use tests::{World, eventually, flag, int, organisation, report, sum, tonghop, withdrawal};
+use tokio::task::JoinHandle;
+
+/// The shipped catalogue, but eligible citizens may not become fewer and are watched, and quarters close ten days after their
+/// last.
+fn watchful(shipped: &Catalogue) -> Catalogue {
+    let data_sets = shipped.data_sets().iter().map(|data_set| {
+        let is_identity = data_set.code().as_str() == "identity";
+        let side = |of| Linear { terms: vec![Term { factor: 1, cell: 0, of }], constant: 0 };
+        let grows = Rule {
+            id: "eligible_grow".to_owned(),
+            severity: Severity::Warning,
+            when: None,
+            check: Check::Compare(Condition {
+                left: side(Of::Previous),
+                comparison: Comparison::AtMost,
+                right: side(Of::This),
+            }),
+            decimals: 0,
+            message: Message { vi: "{left} > {right}".to_owned(), en: "{left} > {right}".to_owned() },
+        };
+        let mut rules = data_set.rules().to_vec();
+        rules.extend(Some(grows).filter(|_| is_identity));
+        let is_quarterly = data_set.period_type() == PeriodType::Quarter;
+        DataSet::new(DataSetParts {
+            code: data_set.code().clone(),
+            name_vi: data_set.name_vi().to_owned(),
+            name_en: data_set.name_en().to_owned(),
+            period_type: data_set.period_type(),
+            calendar: data_set.calendar(),
+            levels: data_set.levels(),
+            schedule: Schedule { closes_after: Some(10).filter(|_| is_quarterly), ..data_set.schedule().clone() },
+            cells: data_set.cells().to_vec(),
+            groups: data_set.groups().to_vec(),
+            rules,
+            outliers: if is_identity { vec![0] } else { Vec::new() },
+            indicators: data_set.indicators().to_vec(),
+            targets: data_set.targets().to_vec(),
+        })
+        .unwrap()
+    });
+    let (version, levels, tree) = (shipped.version().clone(), shipped.levels().to_vec(), shipped.tree().clone());
+    Catalogue::new(version, levels, tree, data_sets.collect(), shipped.utc_offset())
+}
+
+/// A validator in this process that judges by a catalogue of ours.
+async fn validator(world: &World) -> (JoinHandle<()>, Shutdown) {
+    let config = validator::Config {
+        catalogue: tests::catalogue_dir(),
+        nats: ConnectionConfig::to(world.nats.url()),
+        store: StoreConfig::to(world.postgres.url()),
+        workers: validator::Config::default_workers(),
+        telemetry: TelemetryConfig::default(),
+    };
+    let validator = validator::Validator::start(&config, Arc::new(watchful(&world.catalogue))).await.unwrap();
+    let shutdown = Shutdown::new();
+    (tokio::spawn(validator.run(shutdown.clone())), shutdown)
+}
+
+fn citizens(period: &str, number: i64) -> Report {
+    Report { period: period.to_owned(), ..report("31498", 1, vec![int("id_eligible_citizens", number)]) }
+}
+
+fn reasons(told: &GetSubmissionResponse) -> Vec<&str> {
+    told.violations.iter().map(|violation| violation.reason.as_str()).collect()
+}
+
+/// Goal: a report is held against what the unit reported before, with warnings that stop nothing; while PostgreSQL is away
+/// judging waits, and what was acknowledged meanwhile gets the same verdict afterwards.
+#[tokio::test(flavor = "multi_thread")]
+async fn history_warns_and_is_waited_for() {
+    let mut world = World::start().await;
+    let mut services = world.services().await;
+    services.validator.terminate();
+    services.validator.ended().await;
+    let (judging, shutdown) = validator(&world).await;
+
+    for (period, number) in [
+        ("202204", 1_000),
+        ("202205", 1_020),
+        ("202206", 1_040),
+        ("202207", 1_060),
+        ("202208", 1_080),
+        ("202209", 1_100),
+    ] {
+        let report = citizens(period, number);
+        services.submit(&report).await.unwrap();
+        let told = services.fate(&report.submission_id).await;
+        assert_eq!((told.fate(), reasons(&told)), (Fate::Accepted, vec![]), "{period}");
+    }
+    let earlier = |period: &str, most| EarlierThan {
+        data_set: "identity".parse().unwrap(),
+        org_unit: "31498".parse().unwrap(),
+        period: period.parse().unwrap(),
+        most,
+    };
+    let answers =
+        world.store.earlier(&[earlier("202209", 2), earlier("202204", 9), earlier("202301", 12)]).await.unwrap();
+    let periods: Vec<Vec<String>> =
+        answers.iter().map(|answer| answer.iter().map(|earlier| earlier.period.to_string()).collect()).collect();
+    assert_eq!(periods[0], ["202208", "202207"]);
+    assert_eq!((periods[1].len(), periods[2].len()), (0, 6));
+    assert_eq!(answers[0][0].values.get(0), Some(1_080));
+
+    let fallen = citizens("202210", 1_099);
+    services.submit(&fallen).await.unwrap();
+    let told = services.fate(&fallen.submission_id).await;
+    assert_eq!((told.fate(), reasons(&told)), (Fate::Accepted, vec!["RULE_BROKEN"]));
+    assert_eq!(told.violations[0].message_vi, "1.100 > 1.099");
+
+    // Judging needs PostgreSQL now; the sender does not.
+    world.postgres.kill_hard().await.unwrap();
+    let unlike = citizens("202211", 1_000_000);
+    services.submit(&unlike).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    assert!(!judging.is_finished());
+    world.postgres.restart().await.unwrap();
+    let told = services.fate(&unlike.submission_id).await;
+    assert_eq!((told.fate(), told.counts, reasons(&told)), (Fate::Accepted, true, vec!["OUTLIER"]));
+    assert_eq!(told.violations[0].field, "id_eligible_citizens");
+
+    // What was withdrawn is no history.
+    let withdrawn = Report { period: "202210".to_owned(), ..withdrawal("31498", 2) };
+    services.submit(&withdrawn).await.unwrap();
+    assert_eq!(services.fate(&withdrawn.submission_id).await.fate(), Fate::Accepted);
+    let answers = world.store.earlier(&[earlier("202211", 1)]).await.unwrap();
+    assert_eq!(answers[0][0].period.to_string(), "202209");
+
+    let totals = services.totals("VN", "identity", "202211").await;
+    assert_eq!(sum(&totals, "commune", "id_eligible_citizens"), Some(1_000_000));
+    world.verified().await;
+    shutdown.request();
+    judging.await.unwrap();
+    for service in [&services.collector, &services.query] {
+        service.assert_quiet();
+    }
+}
+
+/// Goal: a closed period takes nothing, neither reports nor withdrawals, until it is opened again by a command that is kept;
+/// then it takes those of the units it was opened for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_period_is_opened_again_by_a_command_that_is_kept() {
+    let world = World::start().await;
+    let mut services = world.services().await;
+    services.validator.terminate();
+    services.validator.ended().await;
+    let (judging, shutdown) = validator(&world).await;
+    let team = |unit| organisation(unit, 1, vec![flag("org_task_force_established", true)]);
+    let fate = async |report: Report| {
+        services.submit(&report).await.unwrap();
+        services.fate(&report.submission_id).await
+    };
+
+    let closed = fate(team("31498")).await;
+    assert_eq!((closed.fate(), reasons(&closed)), (Fate::Rejected, vec!["PERIOD_CLOSED"]));
+    let withdrawn = Report { withdrawn: true, ..organisation("31498", 2, Vec::new()) };
+    assert_eq!(reasons(&fate(withdrawn).await), ["PERIOD_CLOSED"]);
+
+    let database = world.postgres.url();
+    let until = SystemClock.now().date().next_day().and_then(|day| day.next_day()).unwrap().to_string();
+    let reopen = async |code, more: &[&str]| {
+        let arguments = ["reopen", "--json", "--database", &database, "--as", "lan"];
+        tonghop(code, &[&arguments, more].concat()).await.object()
+    };
+    let named = ["--until", &until, "--reason", "mạng hỏng", "--data-set"];
+    let of = |data_set, period, unit| [&named[..], &[data_set, "--period", period, "--org-unit", unit]].concat();
+    for (data_set, period, unit, reason) in [
+        ("elsewhere", "2022Q4", "94", "DATA_SET_UNKNOWN"),
+        ("organisation", "202211", "94", "PERIOD_TYPE_WRONG"),
+        ("organisation", "2022Q4", "99999", "ORG_UNIT_UNKNOWN"),
+    ] {
+        assert_eq!(reopen(1, &of(data_set, period, unit)).await["error"]["reason"], reason);
+    }
+    let opened = reopen(0, &of("organisation", "2022Q4", "94")).await;
+    assert_eq!(
+        (&opened["org_unit"], &opened["principal"], &opened["reason"]),
+        (&"94".into(), &"lan".into(), &"mạng hỏng".into())
+    );
+    let listed = reopen(0, &["--list"]).await;
+    assert_eq!(listed["reopenings"].as_array().unwrap(), &[opened]);
+
+    let again = fate(team("31498")).await;
+    assert_eq!((again.fate(), reasons(&again)), (Fate::Accepted, vec![]));
+    assert_eq!(reasons(&fate(team("00001")).await), ["PERIOD_CLOSED"], "a commune of another province");
+    assert_eq!(
+        fate(report("00001", 1, vec![int("id_eligible_citizens", 1)])).await.fate(),
+        Fate::Accepted,
+        "never closed"
+    );
+
+    // Opened for all, and closed again at an instant.
+    let reopen = |opened_at: i64, until: i64| Reopen {
+        data_set: "organisation".parse().unwrap(),
+        period: "2022Q4".parse().unwrap(),
+        org_unit: None,
+        until: Timestamp::from_unix_micros(until),
+        reason: "test".to_owned(),
+        principal: "lan".to_owned(),
+        opened_at: Timestamp::from_unix_micros(opened_at),
+    };
+    let past = world.store.reopen(&reopen(0, 1)).await.unwrap();
+    assert_eq!(past.org_unit.as_str(), "VN");
+    assert_eq!(reasons(&fate(team("00001")).await), ["PERIOD_CLOSED"], "open for a microsecond of 1970");
+    world.store.reopen(&reopen(0, i64::MAX)).await.unwrap();
+    assert_eq!(fate(team("00001")).await.fate(), Fate::Accepted);
+    let unknown = Reopen { data_set: "x".parse().unwrap(), ..reopen(0, 1) };
+    assert!(matches!(world.store.reopen(&unknown).await, Err(ReopenError::DataSet(_))));
+
+    eventually("the totals have both", || async {
+        let totals = services.totals("VN", "organisation", "2022Q4").await;
+        let both = sum(&totals, "commune", "org_task_force_established") == Some(2);
+        if both { Ok(()) } else { Err(totals) }
+    })
+    .await;
+    world.verified().await;
+    shutdown.request();
+    judging.await.unwrap();
+    services.collector.assert_quiet();
+    services.query.assert_quiet();
+}
