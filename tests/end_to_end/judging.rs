@@ -17,7 +17,7 @@ use store::{EarlierThan, Reopen, ReopenError, StoreConfig};
 use tests::{World, eventually, flag, int, organisation, report, sum, tonghop, withdrawal};
 use tokio::task::JoinHandle;
 
-/// The shipped catalogue, but eligible citizens may not become fewer and are watched, and quarters close ten days after their
+/// The shipped catalogue, but of `identity` only that eligible citizens may not become fewer and are watched, and quarters close ten days after their
 /// last.
 fn watchful(shipped: &Catalogue) -> Catalogue {
     let data_sets = shipped.data_sets().iter().map(|data_set| {
@@ -35,8 +35,7 @@ fn watchful(shipped: &Catalogue) -> Catalogue {
             decimals: 0,
             message: Message { vi: "{left} > {right}".to_owned(), en: "{left} > {right}".to_owned() },
         };
-        let mut rules = data_set.rules().to_vec();
-        rules.extend(Some(grows).filter(|_| is_identity));
+        let rules = if is_identity { vec![grows] } else { data_set.rules().to_vec() };
         let is_quarterly = data_set.period_type() == PeriodType::Quarter;
         DataSet::new(DataSetParts {
             code: data_set.code().clone(),

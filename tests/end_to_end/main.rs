@@ -13,6 +13,7 @@ mod judging;
 mod kills;
 mod limits;
 mod poison;
+mod programme;
 mod restart;
 mod shutdown;
 mod verify;

@@ -17,12 +17,14 @@ fn taken_back(org_unit: &str, period: &str, revision: i64) -> Report {
 }
 
 /// The running count, what was new, and how many communes have reported.
-fn read(totals: &Totals) -> (Option<i64>, Option<i64>, i64) {
+type Cards = (Option<i64>, Option<i64>, i64);
+
+fn read(totals: &Totals) -> Cards {
     let cell = |name| tests::sum(totals, "commune", name);
     (cell(COLLECTED), cell(NEW), tests::level(totals, "commune").reported)
 }
 
-async fn of(services: &Services, unit: &str, period: &str) -> (Option<i64>, Option<i64>, i64) {
+async fn of(services: &Services, unit: &str, period: &str) -> Cards {
     read(&services.totals(unit, "identity", period).await)
 }
 
@@ -41,7 +43,7 @@ async fn longer_periods_take_what_happened_and_each_units_latest() {
         cards("31501", "202211", 1, 210, 10),
         cards("00001", "202211", 1, 5, 5),
     ];
-    let steps: [(&[Report], [(Option<i64>, Option<i64>, i64); 3]); 6] = [
+    let steps: [(&[Report], [Cards; 3]); 6] = [
         // 150 + 210 + 5 and 10 + 50 + 20 + 10 + 5 in the nation; the province has the first two; then the first alone.
         (&first, [(Some(365), Some(95), 3), (Some(360), Some(90), 2), (Some(150), Some(60), 1)]),
         (

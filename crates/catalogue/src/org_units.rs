@@ -350,7 +350,12 @@ mod tests {
 
     #[test]
     fn codes_are_given_anew_only_when_the_tree_changes() {
-        let files = Files::sample();
+        let mut files = Files::sample();
+        files.edit(
+            ORG_UNITS,
+            "S1,Hoa Mai,school,,C,,\n",
+            "S1,Hoa Mai,school,,C,,2025-01-01\nS1,Hoa Sen,school,,C,2025-01-01,\n",
+        );
         let read = |day| {
             let mut faults = Faults::default();
             let levels = Levels::read(&files, &mut faults).unwrap();

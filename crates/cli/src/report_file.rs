@@ -6,6 +6,7 @@
 
 mod csv;
 mod json;
+mod unit;
 mod value;
 
 use std::fmt;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use domain::{DataElementCode, Message, OptionCode};
 use proto::pb::report::v1::{Report, Value};
 
-use super::{Faults, File, FileReport, Place, Types, value, value::Read};
+use super::{Faults, File, FileReport, Place, Types, unit, value, value::Read};
 use crate::output::both;
 
 /// A cell, by data element and option; the option is empty without disaggregation.
@@ -15,6 +15,7 @@ type CellName = (String, String);
 #[derive(Default)]
 struct Columns {
     org_unit: Option<usize>,
+    org_unit_name: Option<usize>,
     data_set: Option<usize>,
     period: Option<usize>,
     revision: Option<usize>,
@@ -105,6 +106,7 @@ impl Columns {
             }
             let slot = match *name {
                 "org_unit" => &mut columns.org_unit,
+                "org_unit_name" => &mut columns.org_unit_name,
                 "data_set" => &mut columns.data_set,
                 "period" => &mut columns.period,
                 "revision" => &mut columns.revision,
@@ -115,8 +117,8 @@ impl Columns {
                 "value" if is_long => &mut columns.value,
                 _ if is_long => {
                     faults.add(place, name, both(
-                        "cột không được biết; dạng dài có org_unit, data_set, period, revision, submission_id, withdrawn, data_element, option, value",
-                        "unknown column; the long form has org_unit, data_set, period, revision, submission_id, withdrawn, data_element, option, value",
+                        "cột không được biết; dạng dài có org_unit, org_unit_name, data_set, period, revision, submission_id, withdrawn, data_element, option, value",
+                        "unknown column; the long form has org_unit, org_unit_name, data_set, period, revision, submission_id, withdrawn, data_element, option, value",
                     ));
                     continue;
                 }
@@ -133,7 +135,7 @@ impl Columns {
             };
             *slot = Some(index);
         }
-        let found = [columns.org_unit, columns.data_set, columns.period];
+        let found = [columns.org_unit.or(columns.org_unit_name), columns.data_set, columns.period];
         for (name, _) in REQUIRED.iter().zip(found).filter(|(_, found)| found.is_none()) {
             faults.add(Place { line: 1, column: 1 }, name, both("thiếu cột này", "the column is missing"));
         }
@@ -259,10 +261,43 @@ impl Rows<'_> {
         }
     }
 
+    /// The code of the unit that a row is about: the one it gives, or that of the unit it names.
+    fn org_unit(&mut self, line: u64, fields: &[&str]) -> String {
+        let Columns { org_unit, org_unit_name, data_set, period, .. } = self.columns;
+        let (code, name) = (field(fields, org_unit), field(fields, org_unit_name));
+        let place = |column: Option<usize>| at(line, column.unwrap_or(0));
+        let tree =
+            self.types.0.and_then(|catalogue| unit::tree(catalogue, field(fields, data_set), field(fields, period)));
+        match (code, name, tree) {
+            ("", "", _) => {
+                self.faults.add(place(org_unit), "org_unit", both("ô này không được để trống", "the field is empty"));
+            }
+            ("", name, Some(tree)) => match unit::code_of(tree, name) {
+                Ok(code) => return code,
+                Err(message) => self.faults.add(place(org_unit_name), "org_unit_name", message),
+            },
+            ("", _, None) => {
+                let message = both(
+                    "phải có mã đơn vị; muốn tra theo tên thì cần danh mục (--catalogue), biểu mẫu và kỳ đúng",
+                    "the unit's code is needed; to look it up by name takes the catalogue (--catalogue), a data set and a period it knows",
+                );
+                self.faults.add(place(org_unit), "org_unit", message);
+            }
+            (code, name, Some(tree)) if !name.is_empty() => {
+                if let Some(remark) = unit::contradiction(tree, code, name) {
+                    self.file.remarks.add(place(org_unit_name), "org_unit_name", remark);
+                }
+            }
+            _ => {}
+        }
+        code.to_owned()
+    }
+
     /// The report that a row is or belongs to, without values.
     fn head(&mut self, line: u64, fields: &[&str]) -> Report {
-        let Columns { org_unit, data_set, period, revision, submission_id, withdrawn, .. } = self.columns;
-        for (name, column) in REQUIRED.into_iter().zip([org_unit, data_set, period]) {
+        let Columns { data_set, period, revision, submission_id, withdrawn, .. } = self.columns;
+        let org_unit = self.org_unit(line, fields);
+        for (name, column) in [("data_set", data_set), ("period", period)] {
             if field(fields, column).is_empty() {
                 let place = at(line, column.unwrap_or(0));
                 self.faults.add(place, name, both("ô này không được để trống", "the field is empty"));
@@ -282,7 +317,7 @@ impl Rows<'_> {
         }
         Report {
             submission_id: text(submission_id),
-            org_unit: text(org_unit),
+            org_unit,
             data_set: text(data_set),
             period: text(period),
             revision: number,
@@ -365,6 +400,44 @@ mod tests {
     }
 
     /// The shipped forms say what their cells take: one group of three is a count.
+    #[test]
+    fn units_are_known_by_name_and_codes_decide() {
+        let dir = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/catalogue/de06"));
+        let catalogue = catalogue::load(dir).unwrap().catalogue;
+        let types = Types::of_catalogue(&catalogue);
+        let header = "org_unit,org_unit_name,data_set,period,id_cards_issued\n";
+        let units = |rows: &str| {
+            let file = super::read(&format!("{header}{rows}"), types).unwrap();
+            let codes: Vec<String> = file.reports.iter().map(|read| read.report.org_unit.clone()).collect();
+            (codes, file.remarks)
+        };
+        // Spelling is folded, also where the code stands beside it.
+        let (codes, remarks) = units(
+            ",tinh soc trang,identity,202211,1\n94,TỈNH SÓC TRĂNG,identity,202211,1\n46,Thừa Thiên Huế,identity,202211,1\n\
+             48,Thành phố Đà Nẵng,identity,202211,1\n48,thanh pho Da Nang,identity,202211,1\n",
+        );
+        assert_eq!(codes, ["94", "94", "46", "48", "48"]);
+        assert!(remarks.list().is_empty(), "{remarks:?}");
+        // The code decides, and the contradiction is told.
+        let (codes, remarks) = units("94,Tỉnh Bạc Liêu,identity,202211,1\n");
+        assert_eq!(codes, ["94"]);
+        assert_eq!(
+            remarks.list()[0].message.en,
+            "the code 94 is Tỉnh Sóc Trăng, not `Tỉnh Bạc Liêu`; the report goes by its code; `Tỉnh Bạc Liêu` is 95 Tỉnh Bạc Liêu"
+        );
+        let refused =
+            |row: &str| super::read(&format!("{header}{row}"), types).unwrap_err().list()[0].message.en.clone();
+        assert!(refused(",Xã Tân Tiến,identity,202211,1\n").starts_with("several units are named `Xã Tân Tiến`: "));
+        assert_eq!(
+            refused(",Tỉnh Atlantis,identity,202211,1\n"),
+            "no unit is named `Tỉnh Atlantis` in this period; give its code in the column org_unit"
+        );
+        // Sóc Trăng is a part of Cần Thơ since July 2025.
+        assert!(refused(",Tỉnh Sóc Trăng,identity,202508,1\n").starts_with("no unit is named"));
+        let unknown = read(&format!("{header},Tỉnh Sóc Trăng,identity,202211,1\n")).unwrap_err();
+        assert!(unknown.list()[0].message.en.starts_with("the unit's code is needed"), "{unknown:?}");
+    }
+
     #[test]
     fn cells_that_are_known_take_what_they_take() {
         let dir = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/catalogue/de06"));

@@ -56,7 +56,8 @@ impl Plan {
         let withdrawn = some(&mut rng, &organisation, WITHDRAWN).into_iter().map(withdrawal).collect();
 
         let mut national = BTreeMap::new();
-        for value in identity.iter().flat_map(|report| &report.values) {
+        let is_added = |value: &&Value| !matches!(value.value, Some(value::Value::Date(_)));
+        for value in identity.iter().flat_map(|report| &report.values).filter(is_added) {
             *national.entry(value.data_element.clone()).or_insert(0) += number(value);
         }
         let second = vec![
@@ -140,10 +141,10 @@ fn form(
         let fills = |cell: &&domain::catalogue::Cell| catalogue.fills(cell, vintage, *unit);
         let values = data_set.cells().iter().filter(fills).filter_map(|cell| {
             let number = *numbers.get(cell.element.code.as_str())?;
-            let value = if cell.element.value_type == ValueType::Flag {
-                value::Value::Flag(number > 0)
-            } else {
-                value::Value::Integer(number)
+            let value = match cell.element.value_type {
+                ValueType::Flag => value::Value::Flag(number > 0),
+                ValueType::Date => value::Value::Date(format!("2022-11-{number:02}")),
+                _ => value::Value::Integer(number),
             };
             Some(Value { data_element: cell.element.code.to_string(), option: String::new(), value: Some(value) })
         });
@@ -218,7 +219,7 @@ fn identity(people: i64, published: impl Fn(&str) -> Option<i64>, rng: &mut StdR
     let level_1 = published("eid_l1_activated").unwrap_or_else(|| share(eligible, 1, 6, rng));
     let level_2 = published("eid_l2_collected").unwrap_or_else(|| share(eligible, 5, 25, rng));
     let accounts = published("eid_accounts_activated").unwrap_or_else(|| level_1 + share(level_2, 30, 80, rng));
-    HashMap::from([
+    let mut numbers = HashMap::from([
         ("id_eligible_citizens", eligible),
         ("id_card_records_collected", records),
         ("id_card_records_collected_new", share(records, 0, 5, rng)),
@@ -233,7 +234,14 @@ fn identity(people: i64, published: impl Fn(&str) -> Option<i64>, rng: &mut StdR
         ("pop_records_total", population),
         ("pop_records_verified", share(population, 80, 100, rng)),
         ("pop_records_corrected", share(population, 0, 3, rng)),
-    ])
+    ]);
+    // Whoever has met a target says on which day of the month.
+    for (met, on) in [("id_card_target_met", "id_card_target_met_on"), ("eid_target_met", "eid_target_met_on")] {
+        if numbers[met] > 0 {
+            numbers.insert(on, rng.random_range(1..=14));
+        }
+    }
+    numbers
 }
 
 fn organisation(published: impl Fn(&str) -> Option<i64>, rng: &mut StdRng) -> Numbers {

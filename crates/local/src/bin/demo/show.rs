@@ -191,6 +191,8 @@ Hệ thống đang chạy; Ctrl-C để dừng. / The system is running; Ctrl-C 
 
   cargo run --release -p cli -- totals --query http://{query} VN identity 202211
   cargo run --release -p cli -- totals --query http://{query} 94 identity 202211 --children
+  cargo run --release -p cli -- totals --query http://{query} VN identity 2022Q4
+  cargo run --release -p cli -- reports --query http://{query} 94 identity 202211 --only warnings
   cargo run --release -p cli -- watch --query http://{query} VN identity 202211
   cargo run --release -p cli -- submit FILE --collector http://{collector}
   cargo run --release -p cli -- verify --database '{database}'

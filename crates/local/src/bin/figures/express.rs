@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, bail, ensure};
 use domain::{
     Catalogue, LevelIx, Period, PeriodType, UnitIx, Values, Vintage,
-    catalogue::{Cell, DataSet, Goal, TimeAggregation, ValueType},
+    catalogue::{Cell, CellGroup, DataSet, Goal, TimeAggregation, ValueType},
     rule::{Check, Comparison, Condition, Of, Term},
 };
 use proto::pb::report::v1::{Report, Value, value};
@@ -92,7 +92,10 @@ impl<'a> Form<'a> {
         let reading = match (self.data_set.find_cell(code, option), indicator) {
             (_, Some(indicator)) => self.ratio(indicator.numerator, indicator.denominator)?,
             (Some(cell), None) => self.total(cell)?,
-            (None, None) => return Ok(None),
+            (None, None) => match self.group(code, option)? {
+                Some(reading) => reading,
+                None => return Ok(None),
+            },
         };
         let (periods, reading, published) = reading;
         self.satisfy_rules();
@@ -109,6 +112,29 @@ impl<'a> Form<'a> {
         };
         let reports = says.into_iter().map(report).collect();
         Ok(Some(Expressed { data_set: self.data_set.code().to_string(), periods, reports, reading, published }))
+    }
+
+    /// A figure about options that are counted together, of a data element or an indicator. Said by the first of them.
+    fn group(&mut self, code: &str, option: &str) -> anyhow::Result<Option<(Vec<Period>, Reading, String)>> {
+        let member = |element: &str| {
+            let is_meant =
+                |group: &&CellGroup| group.element.as_str() == element && group.group.code.as_str() == option;
+            self.data_set.groups().iter().find(is_meant)?.members.first().map(|member| member.cell)
+        };
+        let name = |element: &str| format!("{element}[{option}]");
+        if let Some(cell) = member(code) {
+            let (periods, _, published) = self.total(cell)?;
+            return Ok(Some((periods, Reading::Sum(name(code)), published)));
+        }
+        let Some(indicator) = self.data_set.indicators().iter().find(|of| of.code.as_str() == code) else {
+            return Ok(None);
+        };
+        let element = |cell: usize| self.cell(cell).element.code.as_str();
+        let (top, bottom) = (element(indicator.numerator), element(indicator.denominator));
+        let (Some(numerator), Some(denominator)) = (member(top), member(bottom)) else { return Ok(None) };
+        let (periods, reading, published) = self.ratio(numerator, denominator)?;
+        let Reading::Ratio(_, _, decimals, levels) = reading else { return Ok(None) };
+        Ok(Some((periods, Reading::Ratio(name(top), name(bottom), decimals, levels), published)))
     }
 
     fn total(&mut self, cell: usize) -> anyhow::Result<(Vec<Period>, Reading, String)> {
@@ -172,15 +198,7 @@ impl<'a> Form<'a> {
             return Ok((periods, Reading::Flag(name, level), row.value.clone()));
         }
         if row.unit_of_measure == "%" {
-            let levels = row.levels();
-            let units = self.reporters(period, cell, levels.as_deref())?;
-            let (hundredths, decimals) = decimal(&row.value)?;
-            let all = i64::try_from(units.len())?;
-            let yes = (0..=all).find(|yes| rounded(*yes, all, decimals) == Some(hundredths));
-            let yes = yes.with_context(|| format!("no number of {all} units is {} %", row.value))?;
-            self.say_all(period, cell, &units, yes);
-            let levels = levels.map(|levels| levels.into_iter().map(str::to_owned).collect());
-            return Ok((periods, Reading::Share(name, decimals, levels), row.value.clone()));
+            return self.share(cell, period);
         }
         let level = match self.catalogue.find_level(&row.unit_of_measure) {
             Some(_) => row.unit_of_measure.clone(),
@@ -192,6 +210,27 @@ impl<'a> Form<'a> {
         self.say_all(period, cell, &units, yes);
         let denominator = if row.denominator.is_empty() { units.len().to_string() } else { row.denominator.clone() };
         Ok((periods, Reading::Coverage(name, level), format!("{yes}/{denominator}")))
+    }
+
+    /// The share of units that say yes: of all levels, or else of the one level that has such a share.
+    fn share(&mut self, cell: usize, period: Period) -> anyhow::Result<(Vec<Period>, Reading, String)> {
+        let row = self.row;
+        let (value, decimals) = decimal(&row.value)?;
+        let each = self.catalogue.levels().iter().map(|level| Some(vec![level.code.as_str()]));
+        let choices: Vec<_> = match row.levels() {
+            Some(levels) => vec![Some(levels)],
+            None => std::iter::once(None).chain(each).collect(),
+        };
+        for levels in choices {
+            let Ok(units) = self.reporters(period, cell, levels.as_deref()) else { continue };
+            let all = i64::try_from(units.len())?;
+            let Some(yes) = (0..=all).find(|yes| rounded(*yes, all, decimals) == Some(value)) else { continue };
+            self.say_all(period, cell, &units, yes);
+            let levels = levels.map(|levels| levels.into_iter().map(str::to_owned).collect());
+            let reading = Reading::Share(self.cell(cell).to_string(), decimals, levels);
+            return Ok((vec![period], reading, row.value.clone()));
+        }
+        bail!("no number of the units that are to say yes or no is {} % of them", row.value)
     }
 
     fn ratio(&mut self, numerator: usize, denominator: usize) -> anyhow::Result<(Vec<Period>, Reading, String)> {

@@ -117,7 +117,16 @@ fn tell(as_json: bool, row: &Row, outcome: &Outcome) {
             Ok(obtained) => (Some(obtained), None),
             Err(error) => (None, Some(format!("{error:#}"))),
         };
-        let mut object = json!({"id": row.id, "published": published, "obtained": obtained, "same": same});
+        // "11/11" is the figure 11 and what it is out of.
+        let parts = |text: &str| text.split_once('/').map(|(figure, of)| (figure.to_owned(), of.to_owned()));
+        let figure = |text: &str| parts(text).map_or_else(|| text.to_owned(), |(figure, _)| figure);
+        let mut object = json!({
+            "id": row.id, "published": figure(published), "obtained": obtained.map(|text| figure(text)), "same": same,
+        });
+        if let Some((_, of)) = parts(published) {
+            object["published_of"] = json!(of);
+            object["obtained_of"] = json!(obtained.and_then(|text| parts(text)).map(|(_, of)| of));
+        }
         if let Some(error) = error {
             object["error"] = json!(error);
         }

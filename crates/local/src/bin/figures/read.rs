@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use domain::number::PLAIN;
-use proto::pb::query::v1::{CellTotal, LevelTotals, Totals};
+use proto::pb::query::v1::{LevelTotals, Totals};
 
 use crate::express::{Reading, rounded};
 
@@ -37,7 +37,7 @@ pub(crate) fn obtained(reading: &Reading, totals: &[Totals]) -> anyhow::Result<S
             percent(rounded(part(top)?, part(bottom)?, *decimals), *decimals)?
         }
         Reading::Share(name, decimals, levels) => {
-            let cells: Vec<&CellTotal> = chosen(last, levels.as_deref())?
+            let cells: Vec<Said> = chosen(last, levels.as_deref())?
                 .into_iter()
                 .map(|level| cell(level, name))
                 .collect::<Result<_, _>>()?;
@@ -73,11 +73,22 @@ fn chosen<'t>(totals: &'t Totals, levels: Option<&[String]>) -> anyhow::Result<V
     }
 }
 
-/// The cell with a name, `rec_total` or `svc_total[s03]`.
-fn cell<'t>(totals: &'t LevelTotals, name: &str) -> anyhow::Result<&'t CellTotal> {
+/// What an answer says of a cell or of a group of cells.
+#[derive(Clone, Copy)]
+struct Said {
+    sum: Option<i64>,
+    decimals: u32,
+    expected: i64,
+}
+
+/// The cell with a name, `rec_total` or `svc_total[s03]`, or the group, `svc_total[residence]`.
+fn cell(totals: &LevelTotals, name: &str) -> anyhow::Result<Said> {
     let (element, option) = name.strip_suffix(']').and_then(|name| name.split_once('[')).unwrap_or((name, ""));
-    let found = totals.cells.iter().find(|cell| cell.data_element == element && cell.option == option);
-    found.with_context(|| format!("an answer without {name}"))
+    let cells = totals.cells.iter().filter(|cell| cell.data_element == element && cell.option == option);
+    let groups = totals.groups.iter().filter(|group| group.data_element == element && group.group == option);
+    let cells = cells.map(|cell| Said { sum: cell.sum, decimals: cell.decimals, expected: cell.expected });
+    let groups = groups.map(|group| Said { sum: group.sum, decimals: group.decimals, expected: 0 });
+    cells.chain(groups).next().with_context(|| format!("an answer without {name}"))
 }
 
 /// A cell added up; nothing where no unit gave a value.

@@ -64,8 +64,12 @@ impl Row {
 
     /// When it stood, or within what it came about.
     pub(crate) fn time(&self) -> anyhow::Result<Time> {
-        if !self.as_of.is_empty() {
-            return point(&self.as_of);
+        // A span of which one end is open is known by the other.
+        let ends = [&self.as_of, &self.period_start, &self.period_end];
+        if let ([only], _) | ([only, ..], false) =
+            (&ends.into_iter().filter(|end| !end.is_empty()).collect::<Vec<_>>()[..], self.as_of.is_empty())
+        {
+            return point(only);
         }
         let (Time::Day(first), Time::Day(last)) = (point(&self.period_start)?, point(&self.period_end)?) else {
             anyhow::bail!("period_start and period_end are to be days")
@@ -87,11 +91,12 @@ fn months(day: Date) -> u16 {
     u16::try_from(day.year()).unwrap_or(0) * 12 + u16::from(u8::from(day.month())) - 1
 }
 
-/// `2022-12` or `2024-04-01`.
+/// `2022-12`, `2024-04-01`, or `2022`: the end of that year.
 fn point(text: &str) -> anyhow::Result<Time> {
     let wrong = || format!("`{text}` is neither a month, 2022-12, nor a day, 2024-04-01");
     let parts: Vec<u16> = text.split('-').map(str::parse).collect::<Result<_, _>>().with_context(wrong)?;
     match parts[..] {
+        [year] => Ok(Time::Month(year, 12)),
         [year, month] if (1..=12).contains(&month) => Ok(Time::Month(year, month)),
         [year, month, day] => {
             let month = Month::try_from(u8::try_from(month)?).with_context(wrong)?;
