@@ -1,6 +1,5 @@
 //! The command `tonghop` as its users run it: operators who set up and check, senders, officials.
 
-use local::NatsOptions;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tests::{World, tonghop};
@@ -22,7 +21,7 @@ fn picked<'v>(object: &'v Value, keys: &[&str]) -> Vec<&'v Value> {
 /// what happened, and every exit code whether it is good news.
 #[tokio::test(flavor = "multi_thread")]
 async fn from_bare_servers_to_a_verified_total() {
-    let world = World::bare(NatsOptions { max_file_store: 4 << 30 }).await;
+    let world = World::bare(tests::small_nats()).await;
     let catalogue = tests::catalogue_dir();
     let catalogue = catalogue.to_str().unwrap();
     let checked = tonghop(0, &["catalogue", "check", catalogue, "--json"]).await.object();
@@ -31,9 +30,18 @@ async fn from_bare_servers_to_a_verified_total() {
     let dir = tempfile::tempdir().unwrap();
     let (nats, database) = (world.nats.url(), world.postgres.url());
     let mut provision = vec!["provision", "--json", "--catalogue", catalogue, "--nats", &nats, "--database", &database];
-    provision.extend(["--reports-max-bytes", "1GiB", "--verdicts-max-bytes", "1GiB", "--totals-max-bytes", "256MiB"]);
+    provision.extend([
+        "--reports-max-bytes",
+        "1GiB",
+        "--verdicts-max-bytes",
+        "1GiB",
+        "--totals-max-bytes",
+        "256MiB",
+        "--fates-max-bytes",
+        "256MiB",
+    ]);
     provision.push("--partitions");
-    let all = json!(["REPORTS", "VERDICTS", "TOTALS"]);
+    let all = json!(["REPORTS", "VERDICTS", "TOTALS", "FATES"]);
     for (made, kept, is_new) in [(&all, &json!([]), true), (&json!([]), &all, false)] {
         let done = tonghop(0, &[&provision[..], &["4"]].concat()).await.object();
         let said = picked(&done, &["streams_made", "streams_kept", "catalogue_is_new", "catalogue_version"]);

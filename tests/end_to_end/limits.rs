@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use local::NatsOptions;
 use messaging::Topology;
 use proto::pb::report::v1::Report;
 use tests::{Services, World, eventually, int, report, small_topology, sum};
@@ -58,7 +57,7 @@ async fn nation(services: &Services) -> Option<i64> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_log_is_told_and_loses_nothing() {
     let topology = Topology { reports_max_bytes: 32 * 1024, ..small_topology() };
-    let world = World::with(topology, NatsOptions { max_file_store: 4 << 30 }).await;
+    let world = World::with(topology, tests::small_nats()).await;
     let services = world.services().await;
     let communes = tests::OrgUnits::read();
     let (mut acknowledged, mut added) = (0, 0);
@@ -90,7 +89,7 @@ async fn a_full_log_is_told_and_loses_nothing() {
 async fn a_full_log_of_verdicts_makes_validators_wait() {
     const REPORTS: i64 = 60;
     let topology = Topology { verdicts_max_bytes: 8 * 1024, ..small_topology() };
-    let world = World::with(topology, NatsOptions { max_file_store: 4 << 30 }).await;
+    let world = World::with(topology, tests::small_nats()).await;
     let mut services = world.services().await;
     let units = tests::OrgUnits::read();
     // One at a time: each is a message of its own, and has a verdict of its own.

@@ -5,6 +5,7 @@
     reason = "what does not hold has failed the test, also in the functions that tests share"
 )]
 
+mod asyncapi;
 mod catalogues;
 mod command_line;
 mod fates;
@@ -16,5 +17,6 @@ mod poison;
 mod programme;
 mod restart;
 mod shutdown;
+mod topics;
 mod verify;
 mod windows;

@@ -16,7 +16,7 @@ use tonic::Code;
 /// Publishes bytes where collectors publish their batches.
 async fn publish(world: &World, payload: Vec<u8>) {
     let message_id = uuid::Uuid::now_v7().to_string();
-    let message = Outgoing { subject: subjects::submitted(0), message_id, payload: payload.into() };
+    let message = Outgoing { subject: subjects::submitted(0), message_id, content_type: None, payload: payload.into() };
     Publisher::new(world.connection.clone()).publish(&message).await.unwrap();
 }
 

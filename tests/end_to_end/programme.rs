@@ -36,7 +36,7 @@ fn cell(totals: &LevelTotals, element: &str, option: &str) -> (Option<i64>, i64)
 /// with the day, indicators, targets, deadlines and closing, a unit that stands in for the level below.
 #[tokio::test(flavor = "multi_thread")]
 async fn school_meals_are_counted_without_a_line_of_code() {
-    let mut world = World::bare(local::NatsOptions { max_file_store: 4 << 30 }).await;
+    let mut world = World::bare(local::NatsOptions { max_file_store: 4 << 30, ..local::NatsOptions::default() }).await;
     world.catalogue_dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/catalogue/tests/fixtures/school_meals");
     world.provision(&small_topology()).await;
     let services = world.services().await;

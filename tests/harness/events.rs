@@ -8,7 +8,7 @@ use std::{
 use messaging::totals::{TotalsEvent, TotalsFeed};
 use proto::pb::query::v1::Totals;
 
-use crate::{World, eventually, sums_of, sums_of_event};
+use crate::{Schema, World, eventually, sums_of, sums_of_event};
 
 /// The events of TOTALS since the follower was started, by subject and in order.
 #[derive(Debug)]
@@ -29,9 +29,11 @@ impl Events {
         let mut feed = TotalsFeed::from_now(world.connection.clone()).await.unwrap();
         let seen: Arc<Mutex<BTreeMap<String, Vec<TotalsEvent>>>> = Arc::default();
         let keep = Arc::clone(&seen);
+        let schema = Schema::totals();
         let following = tokio::spawn(async move {
             loop {
                 let (subject, payload) = feed.next().await;
+                schema.check(&payload);
                 let event: TotalsEvent = serde_json::from_slice(&payload).unwrap();
                 assert_eq!(event.subject, subject);
                 keep.lock().unwrap().entry(subject).or_default().push(event);

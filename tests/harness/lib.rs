@@ -9,6 +9,7 @@ mod events;
 mod load;
 mod org_units;
 mod report;
+mod schema;
 mod sending;
 mod service;
 mod services;
@@ -35,6 +36,7 @@ pub use events::Events;
 pub use load::Load;
 pub use org_units::OrgUnits;
 pub use report::{flag, int, organisation, report, withdrawal};
+pub use schema::Schema;
 pub use sending::{Sending, Sent};
 pub use service::Service;
 pub use services::Services;
@@ -53,8 +55,15 @@ pub fn small_topology() -> Topology {
         reports_max_bytes: GIB,
         verdicts_max_bytes: GIB,
         totals_max_bytes: GIB / 4,
+        fates_max_bytes: GIB / 4,
         ..Topology::default()
     }
+}
+
+/// A NATS server that has room for them.
+#[must_use]
+pub fn small_nats() -> NatsOptions {
+    NatsOptions { max_file_store: 4 << 30, ..NatsOptions::default() }
 }
 
 /// The catalogue that is shipped.
@@ -84,7 +93,7 @@ pub struct World {
 impl World {
     /// A world with streams of the usual size.
     pub async fn start() -> Self {
-        Self::with(small_topology(), NatsOptions { max_file_store: 4 << 30 }).await
+        Self::with(small_topology(), small_nats()).await
     }
 
     /// A world with these streams.

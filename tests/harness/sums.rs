@@ -30,7 +30,7 @@ pub fn sums_of_event(data: &TotalsData) -> Sums {
     let level = |level: &messaging::totals::LevelTotals| {
         let cells = level.cells.iter().map(|cell| {
             let option = cell.option.clone().unwrap_or_default();
-            ((cell.data_element.clone(), option), (cell.sum, cell.contributing))
+            ((cell.data_element.clone(), option), (cell.sum.0, cell.contributing))
         });
         (level.level.clone(), (level.reported, cells.collect()))
     };

@@ -6,7 +6,7 @@ use domain::{
     Key, Timestamp,
     settle::{self, Judged, Position},
 };
-use messaging::{Outgoing, Partition, totals};
+use messaging::{Outgoing, Partition, outbox};
 use rustc_hash::FxHashSet;
 use store::{BeginError, StoreError, Write};
 
@@ -14,6 +14,7 @@ use crate::{
     Shared,
     consume::Batch,
     event::{self, EventError},
+    fates,
     fold::{self, FoldError},
     versions::VersionError,
 };
@@ -81,8 +82,10 @@ async fn commit_now(shared: &Shared, partition: Partition, batch: &Batch) -> Res
     let stored = transaction.totals(&units).await?;
     let moved = fold::add(&changes, stored)?;
     let now = Timestamp::from(shared.clock.now());
-    let events = event::events(&moved, batch.up_to, now)?;
-    let packed = (!events.is_empty()).then(|| totals::pack(&events));
+    let time = event::rfc3339(now)?;
+    let mut events = event::events(&moved, batch.up_to, &time)?;
+    events.extend(fates::events(&catalogues, &changes.ledger, batch.up_to, &time)?);
+    let packed = (!events.is_empty()).then(|| outbox::pack(&events));
     let writes: Vec<_> = moved.iter().flat_map(|unit| unit.writes.iter().cloned()).collect();
 
     let write = Write {

@@ -2,7 +2,7 @@
 
 use domain::{LevelCode, Timestamp, fold::Tally, settle::Position};
 use messaging::{
-    Outgoing, subjects,
+    Exact, Outgoing, subjects,
     totals::{CellTotal, LevelTotals, TotalsData, TotalsEvent},
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -19,13 +19,17 @@ pub(crate) enum EventError {
 }
 
 /// The events of a batch, one for each unit whose totals moved, at the position the batch reaches.
-pub(crate) fn events(moved: &[MovedUnit<'_>], position: Position, now: Timestamp) -> Result<Vec<Outgoing>, EventError> {
-    let time = OffsetDateTime::from(now).format(&Rfc3339)?;
-    moved.iter().map(|moved| Ok(event(moved, position, &time).message()?)).collect()
+pub(crate) fn events(moved: &[MovedUnit<'_>], position: Position, time: &str) -> Result<Vec<Outgoing>, EventError> {
+    moved.iter().map(|moved| Ok(event(moved, position, time).message()?)).collect()
+}
+
+/// An instant as events tell it.
+pub(crate) fn rfc3339(instant: Timestamp) -> Result<String, EventError> {
+    Ok(OffsetDateTime::from(instant).format(&Rfc3339)?)
 }
 
 fn event(moved: &MovedUnit<'_>, position: Position, time: &str) -> TotalsEvent {
-    let MovedUnit { catalogue, data_set, period, vintage, unit, version, writes, unmoved } = moved;
+    let MovedUnit { catalogue, data_set, period, vintage, unit, version, cause, writes, unmoved } = moved;
     let expected = catalogue.expected(data_set, vintage, *unit);
     let totals = || writes.iter().map(|write| &write.total).chain(unmoved);
     let tally_of = |level: &LevelCode| totals().find(|total| total.level == *level).map(|total| &total.tally);
@@ -50,11 +54,13 @@ fn event(moved: &MovedUnit<'_>, position: Position, time: &str) -> TotalsEvent {
         data_set: data_set.code().to_string(),
         period: period.to_string(),
         version: *version,
+        previous_version: *version - 1,
         log_position: position.0,
         catalogue_version: catalogue.version().to_string(),
+        cause: cause.clone(),
         levels: levels.collect(),
     };
-    TotalsEvent::new(subjects::totals(level, &org_unit.code, data_set.code(), *period), time.to_owned(), data)
+    TotalsEvent::of(subjects::totals(level, &org_unit.code, data_set.code(), *period), time.to_owned(), data)
 }
 
 fn cells(moved: &MovedUnit<'_>, tally: &Tally) -> Vec<CellTotal> {
@@ -64,7 +70,7 @@ fn cells(moved: &MovedUnit<'_>, tally: &Tally) -> Vec<CellTotal> {
         .map(|(cell, (sum, contributing))| CellTotal {
             data_element: cell.element.code.to_string(),
             option: cell.option.as_ref().map(|option| option.code.to_string()),
-            sum: *sum,
+            sum: Exact(*sum),
             decimals: cell.element.value_type.decimals(),
             contributing: *contributing,
         })

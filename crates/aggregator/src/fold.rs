@@ -6,8 +6,11 @@ use domain::{
     fold::{Overflow, Tally},
     settle::{Accepted, Book, Changes, Judged, Known, Origin, SettleError},
 };
+use messaging::totals::Cause;
 use rustc_hash::FxHashMap;
 use store::{StoredTotal, TotalWrite};
+
+use crate::cause::Causes;
 
 /// Why a batch cannot be counted. Nothing of it is; the partition waits until somebody has looked.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +62,8 @@ pub(crate) struct MovedUnit<'c> {
     pub(crate) unit: UnitIx,
     /// Grew by one.
     pub(crate) version: i64,
+    /// What moved them.
+    pub(crate) cause: Cause,
     /// Those that moved.
     pub(crate) writes: Vec<TotalWrite>,
     /// Those that did not.
@@ -73,6 +78,7 @@ pub(crate) fn add<'c>(changes: &Changes<'c>, stored: Vec<StoredTotal>) -> Result
     }
     let mut moved = Vec::new();
     for sheet in &changes.sheets {
+        let causes = Causes::of(sheet, &changes.ledger);
         let mut deltas: FxHashMap<UnitIx, Vec<(&LevelCode, &Tally)>> = FxHashMap::default();
         for ((unit, level), delta) in sheet.deltas.iter().filter(|(_, delta)| !delta.is_zero()) {
             deltas.entry(*unit).or_default().push((&sheet.catalogue.level(*level).code, delta));
@@ -106,6 +112,7 @@ pub(crate) fn add<'c>(changes: &Changes<'c>, stored: Vec<StoredTotal>) -> Result
                 vintage: sheet.vintage,
                 unit,
                 version,
+                cause: causes.of_unit(unit),
                 writes,
                 unmoved,
             });

@@ -1,9 +1,11 @@
 #![doc = include_str!("../README.md")]
 
+mod cause;
 mod commit;
 mod config;
 mod consume;
 mod event;
+mod fates;
 mod fold;
 mod publish;
 mod versions;

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use domain::settle::Position;
-use messaging::{Outgoing, Partition, Publisher, totals};
+use messaging::{Outgoing, Partition, Publisher, outbox, subjects};
 use runtime::Backoff;
 use tokio::{sync::mpsc, task::JoinHandle};
 
@@ -59,19 +59,35 @@ type Broken = Box<dyn std::error::Error + Send + Sync>;
 /// Publishes what an earlier holder of the partition committed and may not have published.
 pub(crate) async fn recover(shared: &Shared, partition: Partition) -> Result<(), Broken> {
     while let Some(unpublished) = shared.store.unpublished(partition.number()).await? {
-        let mut events = totals::unpack(&unpublished.events)?;
-        // Events of one atomic batch are durable together: where the last of a batch is, the batch is.
-        while let Some(last) = events.chunks(Publisher::BATCH_LIMIT).next().and_then(<[_]>::last) {
-            let version = last.message_id.rsplit_once('@').and_then(|(_, version)| version.parse::<i64>().ok());
-            if shared.connection.last_total_version(&last.subject).await? < version {
+        let mut events = outbox::unpack(&unpublished.events)?;
+        let mut there = 0;
+        for batch in batches(&events) {
+            if !is_there(shared, batch).await? {
                 break;
             }
-            events.drain(..events.len().min(Publisher::BATCH_LIMIT));
+            there += batch.len();
         }
+        events.drain(..there);
         tracing::info!(%partition, position = unpublished.position.0, events = events.len(), "publishing events left in the outbox");
         publish(shared, partition, unpublished.position, &events).await?;
     }
     Ok(())
+}
+
+/// Whether a batch was published before. Events of one batch are durable together: where the last is, all are.
+///
+/// Nobody can tell of fates: they are published again, under their ids. Of totals that would be a step back.
+async fn is_there(shared: &Shared, batch: &[Outgoing]) -> Result<bool, Broken> {
+    let Some(last) = batch.last().filter(|last| subjects::is_of_totals(&last.subject)) else { return Ok(false) };
+    let version = last.message_id.rsplit_once('@').and_then(|(_, version)| version.parse::<i64>().ok());
+    Ok(shared.connection.last_total_version(&last.subject).await? >= version)
+}
+
+/// Events that become durable together: of one stream, and no more than JetStream takes at once.
+fn batches(events: &[Outgoing]) -> impl Iterator<Item = &[Outgoing]> {
+    let of_totals = |event: &Outgoing| subjects::is_of_totals(&event.subject);
+    let of_one_stream = events.chunk_by(move |one, next| of_totals(one) == of_totals(next));
+    of_one_stream.flat_map(|events| events.chunks(Publisher::BATCH_LIMIT))
 }
 
 /// Publishes events until JetStream has them, then takes them out of the outbox.
@@ -79,9 +95,9 @@ async fn publish(shared: &Shared, partition: Partition, position: Position, even
     const TRIES: usize = 8;
     let publisher = Publisher::new(shared.connection.clone());
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
-    for chunk in events.chunks(Publisher::BATCH_LIMIT) {
+    for batch in batches(events) {
         let mut tries = 1;
-        while let Err(error) = publisher.publish_atomically(chunk).await {
+        while let Err(error) = publisher.publish_atomically(batch).await {
             if tries == TRIES {
                 return Err(error.into());
             }

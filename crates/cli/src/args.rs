@@ -79,6 +79,50 @@ pub(crate) enum Command {
     /// Work on the files of a catalogue
     #[command(subcommand)]
     Catalogue(CatalogueCommand),
+    /// Let other systems follow the totals of their province on NATS
+    #[command(subcommand)]
+    Nats(NatsCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NatsCommand {
+    /// Print the accounts of the NATS configuration: ours, and one for each partner with exactly what it may do
+    ///
+    /// Passwords are taken from the environment of the NATS servers: TONGHOP_PASSWORD, PARTNER_94_PASSWORD.
+    Partner(NatsPartner),
+    /// Make the consumers that partners read from, or bring them up to date
+    Consumers(NatsConsumers),
+}
+
+/// Who may follow what.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Partners {
+    /// The catalogue's directory
+    #[arg(long, value_name = "DIR", env = "TONGHOP_CATALOGUE")]
+    pub(crate) catalogue: PathBuf,
+    /// The code of a province or ministry; may be given several times, each is a partner
+    #[arg(long = "province", value_name = "CODE", required = true)]
+    pub(crate) provinces: Vec<String>,
+    /// They may also follow what becomes of the reports of their province
+    #[arg(long)]
+    pub(crate) fates: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct NatsPartner {
+    #[command(flatten)]
+    pub(crate) partners: Partners,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct NatsConsumers {
+    #[command(flatten)]
+    pub(crate) partners: Partners,
+    #[command(flatten)]
+    pub(crate) nats: Nats,
+    /// Begin again: every total is delivered once more, as it stands
+    #[arg(long)]
+    pub(crate) anew: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -117,9 +161,15 @@ pub(crate) struct Provision {
     /// The most the stream of totals keeps: one event for each unit, data set and period
     #[arg(long, value_name = "SIZE", default_value = "2GiB", value_parser = size)]
     pub(crate) totals_max_bytes: i64,
+    /// The most the stream of fates keeps; when it is full, the oldest go
+    #[arg(long, value_name = "SIZE", default_value = "2GiB", value_parser = size)]
+    pub(crate) fates_max_bytes: i64,
     /// After how many days submitted reports and verdicts leave the log; totals and PostgreSQL keep theirs
     #[arg(long, value_name = "DAYS", default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..=36_500))]
     pub(crate) max_age_days: u64,
+    /// After how many days the fates of reports leave their stream; PostgreSQL keeps them
+    #[arg(long, value_name = "DAYS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=36_500))]
+    pub(crate) fates_max_age_days: u64,
 }
 
 /// Where NATS is; one of the two.
@@ -400,14 +450,16 @@ mod tests {
             reports_max_bytes,
             verdicts_max_bytes,
             totals_max_bytes,
+            fates_max_bytes,
             max_age_days,
+            fates_max_age_days,
         } = messaging::Topology::default();
         assert_eq!(
-            (usize::from(args.replicas), args.partitions, args.max_age_days),
-            (replicas, partitions, max_age_days)
+            (usize::from(args.replicas), args.partitions, args.max_age_days, args.fates_max_age_days),
+            (replicas, partitions, max_age_days, fates_max_age_days)
         );
-        let sizes = [args.reports_max_bytes, args.verdicts_max_bytes, args.totals_max_bytes];
-        assert_eq!(sizes, [reports_max_bytes, verdicts_max_bytes, totals_max_bytes]);
+        let sizes = [args.reports_max_bytes, args.verdicts_max_bytes, args.totals_max_bytes, args.fates_max_bytes];
+        assert_eq!(sizes, [reports_max_bytes, verdicts_max_bytes, totals_max_bytes, fates_max_bytes]);
     }
 
     #[test]

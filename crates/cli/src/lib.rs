@@ -6,6 +6,7 @@ mod check;
 mod fake;
 mod number;
 mod output;
+mod partner;
 mod peer;
 pub mod provision;
 mod reopen;
@@ -23,7 +24,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::{
-    args::{Args, CatalogueCommand, Command},
+    args::{Args, CatalogueCommand, Command, NatsCommand},
     output::{Failure, Output},
 };
 
@@ -75,5 +76,7 @@ async fn run(command: Command, output: &Output) -> Result<Ended, Failure> {
         Command::Verify(args) => verify::run(&args, output).await,
         Command::Reopen(args) => reopen::run(&args, output).await,
         Command::Catalogue(CatalogueCommand::Check(args)) => check::run(&args, output),
+        Command::Nats(NatsCommand::Partner(args)) => partner::print(&args, output),
+        Command::Nats(NatsCommand::Consumers(args)) => partner::make(&args, output).await,
     }
 }

@@ -88,7 +88,9 @@ fn topology(args: &args::Provision) -> Topology {
         reports_max_bytes: args.reports_max_bytes,
         verdicts_max_bytes: args.verdicts_max_bytes,
         totals_max_bytes: args.totals_max_bytes,
+        fates_max_bytes: args.fates_max_bytes,
         max_age_days: args.max_age_days,
+        fates_max_age_days: args.fates_max_age_days,
     }
 }
 

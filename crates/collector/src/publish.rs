@@ -225,6 +225,7 @@ async fn publish(publisher: Publisher, lane: u16, reports: Vec<Pending>) {
         subject: messaging::subjects::submitted(lane),
         // The same for every try: a message that came through although its acknowledgement did not is not kept twice.
         message_id: uuid::Uuid::now_v7().to_string(),
+        content_type: None,
         payload: payload.into(),
     };
     let answer = publish_until(give_up_at, &publisher, &message).await;

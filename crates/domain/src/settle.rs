@@ -16,6 +16,7 @@ use crate::{
     catalogue::{DataSet, TimeAggregation},
     fold::{Tally, TotalOf, fold},
     series::{Differences, Filed, Place, Turn},
+    tree::UnitIx,
 };
 
 /// Where a report stands in the log of submitted reports: its acknowledgement names it, and nothing else has it.
@@ -228,6 +229,26 @@ pub struct Sheet<'c> {
     pub vintage: &'c Vintage,
     /// What is added to each total.
     pub deltas: FxHashMap<TotalOf, Tally>,
+    /// What brought that about, in the order in which it was settled. The same report may occur several times in a row.
+    pub causes: Vec<Cause>,
+}
+
+/// A report that added something to a sheet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cause {
+    /// The unit whose totals it moves.
+    pub unit: UnitIx,
+    /// Whether it moves those of all units above as well.
+    pub goes_up: bool,
+    /// The report, by its place in the batch's [`Changes::ledger`].
+    pub place: usize,
+}
+
+impl Cause {
+    /// The units whose totals it moves.
+    pub fn units(self, vintage: &Vintage) -> impl Iterator<Item = UnitIx> {
+        vintage.with_ancestors(self.unit).take(if self.goes_up { usize::MAX } else { 1 })
+    }
 }
 
 /// What a settled batch changes.
@@ -499,15 +520,20 @@ impl<'c> Book<'c> {
         self.ledger.push(settled);
     }
 
-    /// Adds to all totals what it means that a key's report was `before` and is what stands now.
+    /// Adds to all totals what it means that a key's report was `before` and is what stands now. The newest entry of the
+    /// ledger is why.
     fn turn(&mut self, key: &Key, before: Option<&Accepted>) -> Result<(), SettleError> {
         let series = std::mem::take(self.series(key));
         let differences = self.differences(key.period, before, &series);
         *self.series(key) = series;
+        let newest = self.ledger.len().saturating_sub(1);
         for (period, differences) in differences? {
             for (place, entry, difference) in differences {
-                let Sheet { data_set, vintage, deltas, .. } = self.sheet(place, period);
+                let Sheet { data_set, vintage, deltas, causes, .. } = self.sheet(place, period);
                 fold(deltas, data_set, vintage, entry, &difference);
+                if !difference.is_zero() {
+                    causes.push(Cause { unit: entry.unit, goes_up: true, place: newest });
+                }
             }
         }
         Ok(())
@@ -547,8 +573,14 @@ impl<'c> Book<'c> {
     /// Finds or opens the sheet of a period's totals, by the catalogue a report was judged by.
     fn sheet(&mut self, place: Place<'c>, period: Period) -> &mut Sheet<'c> {
         let Place { catalogue, data_set, .. } = place;
-        let open =
-            || Sheet { catalogue, data_set, period, vintage: place.vintage(period), deltas: FxHashMap::default() };
+        let open = || Sheet {
+            catalogue,
+            data_set,
+            period,
+            vintage: place.vintage(period),
+            deltas: FxHashMap::default(),
+            causes: Vec::new(),
+        };
         self.sheets.entry(sheet_name(place, period)).or_insert_with(open)
     }
 
@@ -613,6 +645,14 @@ fn merge<'c>(sheets: &mut Vec<Sheet<'c>>, mut sheet: Sheet<'c>) {
             debug_assert!(added.is_ok(), "the differences of a batch fit");
         }
         sheet.deltas = rest.into_iter().collect();
+        // The units above may be others there: each is named by itself.
+        let moved = sheet.causes.iter().flat_map(|cause| {
+            let there =
+                cause.units(sheet.vintage).filter_map(|ix| other.vintage.find(sheet.vintage.unit(ix).code.as_str()));
+            there.map(|unit| Cause { unit, goes_up: false, place: cause.place })
+        });
+        let moved: Vec<_> = moved.collect();
+        other.causes.extend(moved);
     }
     if !sheet.deltas.is_empty() {
         sheets.push(sheet);

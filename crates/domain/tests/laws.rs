@@ -19,7 +19,7 @@ use domain::{
         TimeAggregation, ValueType,
     },
     fold::Tally,
-    settle::{self, Accepted, Book, Changes, Fate, Judged, Known, Origin, Position, Provenance, SeriesOf},
+    settle::{self, Accepted, Book, Cause, Changes, Fate, Judged, Known, Origin, Position, Provenance, SeriesOf},
 };
 use proptest::prelude::*;
 use time::{Date, macros::date};
@@ -243,6 +243,16 @@ impl World {
         let Changes { new, replacing, superseded: _, ledger, sheets } = book.close();
         for accepted in new.into_iter().chain(replacing) {
             self.standing.insert(accepted.report.key.clone(), accepted);
+        }
+        for sheet in &sheets {
+            let moved = sheet.deltas.iter().filter(|(_, delta)| !delta.is_zero());
+            for ((unit, _), _) in moved {
+                let below = |cause: &Cause| cause.units(sheet.vintage).any(|moved| moved == *unit);
+                assert!(sheet.causes.iter().any(below), "what moves has a cause");
+            }
+            for cause in &sheet.causes {
+                assert!(matches!(ledger[cause.place].fate, Fate::Accepted | Fate::Superseded), "{cause:?}");
+            }
         }
         for settled in ledger {
             self.fates.push(settled.fate);

@@ -22,11 +22,14 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 pub struct NatsOptions {
     /// How much all streams together may reserve and hold on disk, in bytes.
     pub max_file_store: u64,
+    /// More of the server's configuration, in its own words: accounts, users, what each may do. Without, whoever reaches the
+    /// server may do everything.
+    pub more: String,
 }
 
 impl Default for NatsOptions {
     fn default() -> Self {
-        Self { max_file_store: 16 << 30 }
+        Self { max_file_store: 16 << 30, more: String::new() }
     }
 }
 
@@ -154,12 +157,13 @@ impl Plan {
              \x20 max_file_store: {}\n\
              \x20 # An acknowledged message survives a power failure.\n\
              \x20 sync_interval: always\n\
-             }}\n",
+             }}\n{}\n",
             self.run_dir.name(),
             loopback(self.port),
             loopback(self.monitoring_port),
             self.run_dir.path().join("jetstream"),
             options.max_file_store,
+            options.more,
         );
         let path = self.configuration_path();
         Ok(fs::write(&path, configuration).map_err(failed("write", &path))?)

@@ -51,8 +51,10 @@ impl Stack {
         let loaded = catalogue::load(&options.catalogue)?;
         let file_store = options.topology.reports_max_bytes
             + options.topology.verdicts_max_bytes
-            + options.topology.totals_max_bytes;
-        let nats_options = NatsOptions { max_file_store: file_store.unsigned_abs() + (1 << 30) };
+            + options.topology.totals_max_bytes
+            + options.topology.fates_max_bytes;
+        let nats_options =
+            NatsOptions { max_file_store: file_store.unsigned_abs() + (1 << 30), ..NatsOptions::default() };
         let (nats, postgres) =
             tokio::try_join!(NatsServer::start(nats_options), PostgresServer::start(PostgresOptions::default()))?;
 

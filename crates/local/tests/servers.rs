@@ -46,7 +46,7 @@ async fn nats_keeps_its_port_and_its_messages_when_killed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nats_syncs_always_and_limits_what_streams_reserve() {
-    let server = NatsServer::start(NatsOptions { max_file_store: 1 << 20 }).await.unwrap();
+    let server = NatsServer::start(NatsOptions { max_file_store: 1 << 20, ..NatsOptions::default() }).await.unwrap();
     let configuration = fs::read_to_string(server.directory().join("nats.conf")).unwrap();
     assert!(configuration.contains("sync_interval: always"), "{configuration}");
 

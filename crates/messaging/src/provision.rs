@@ -25,8 +25,12 @@ pub struct Topology {
     pub verdicts_max_bytes: i64,
     /// The most bytes TOTALS keeps: one event for each unit with units below it, data set and period.
     pub totals_max_bytes: i64,
+    /// The most bytes FATES keeps. When it is full, the oldest go.
+    pub fates_max_bytes: i64,
     /// After how many days REPORTS and VERDICTS let go of a message.
     pub max_age_days: u64,
+    /// After how many days FATES lets go of an event.
+    pub fates_max_age_days: u64,
 }
 
 impl Default for Topology {
@@ -39,7 +43,9 @@ impl Default for Topology {
             reports_max_bytes: 8 * GIB,
             verdicts_max_bytes: 8 * GIB,
             totals_max_bytes: 2 * GIB,
+            fates_max_bytes: 2 * GIB,
             max_age_days: 90,
+            fates_max_age_days: 30,
         }
     }
 }
@@ -105,8 +111,9 @@ pub async fn provision(
 ) -> Result<Provisioned, ProvisionError> {
     let partitions = Partitions::new(topology.partitions).ok_or(ProvisionError::Partitions(topology.partitions))?;
     let mut done = Provisioned::default();
-    let wanted = [reports(topology), verdicts(topology, partitions), totals(topology)];
-    for (name, config) in [subjects::REPORTS, subjects::VERDICTS, subjects::TOTALS].into_iter().zip(wanted) {
+    let wanted = [reports(topology), verdicts(topology, partitions), totals(topology), fates(topology)];
+    let names = [subjects::REPORTS, subjects::VERDICTS, subjects::TOTALS, subjects::FATES];
+    for (name, config) in names.into_iter().zip(wanted) {
         let config = Config { name: name.to_owned(), first_sequence: Some(now_micros), ..config };
         if ensure_stream(&connection.context, name, config).await? {
             done.made.push(name)
@@ -146,7 +153,7 @@ fn verdicts(topology: &Topology, partitions: Partitions) -> Config {
     }
 }
 
-/// What REPORTS and VERDICTS have in common. When full they refuse what is new: dropping the oldest would lose reports.
+/// What the logs have in common. When REPORTS and VERDICTS are full they refuse what is new: dropping the oldest would lose reports.
 fn log(topology: &Topology) -> Config {
     Config {
         retention: RetentionPolicy::Limits,
@@ -176,6 +183,20 @@ fn totals(topology: &Topology) -> Config {
         deny_delete: true,
         description: Some("The last event of every total".to_owned()),
         ..Config::default()
+    }
+}
+
+/// News for the senders' back offices: when it is full the oldest go, because nothing may wait for whoever does not read
+/// them. The ledger has every fate for ever.
+fn fates(topology: &Topology) -> Config {
+    Config {
+        subjects: subjects::FATES_SUBJECTS.map(str::to_owned).to_vec(),
+        max_bytes: topology.fates_max_bytes,
+        discard: DiscardPolicy::Old,
+        max_age: Duration::from_secs(topology.fates_max_age_days * 24 * 60 * 60),
+        allow_atomic_publish: true,
+        description: Some("What became of acknowledged reports, by province, data set and fate".to_owned()),
+        ..log(topology)
     }
 }
 

@@ -21,8 +21,20 @@ pub struct Outgoing {
     pub subject: String,
     /// Under which id JetStream drops a second copy; the same for every try.
     pub message_id: String,
+    /// The header `content-type`; none for what only we read.
+    pub content_type: Option<&'static str>,
     /// What.
     pub payload: Bytes,
+}
+
+impl Outgoing {
+    fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        if let Some(content_type) = self.content_type {
+            headers.insert("content-type", content_type);
+        }
+        headers
+    }
 }
 
 /// Where a message stands, now that it is durable.
@@ -126,7 +138,7 @@ impl Publisher {
     /// # Errors
     /// When it is not known to be; trying again with the same message id is harmless.
     pub async fn publish(&self, message: &Outgoing) -> Result<Published, PublishError> {
-        let mut headers = HeaderMap::new();
+        let mut headers = message.headers();
         headers.insert(NATS_MESSAGE_ID, message.message_id.as_str());
         self.request(message, headers).await
     }
@@ -174,7 +186,7 @@ impl Publisher {
         }
         let id = self.connection.client.new_inbox();
         let headers = |place: usize, message: &Outgoing| {
-            let mut headers = HeaderMap::new();
+            let mut headers = message.headers();
             headers.insert(batch_headers::ID, id.rsplit('.').next().unwrap_or(&id));
             headers.insert(batch_headers::SEQUENCE, (place + 1).to_string());
             if ids == Ids::Each || place == first.len() {

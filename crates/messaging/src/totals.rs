@@ -1,39 +1,20 @@
 //! TOTALS: events about totals, for anybody who may listen.
 //!
-//! An event is a CloudEvent 1.0 in structured JSON. It carries the absolute totals of a unit, never a difference, so that
-//! a reader who misses one is right again with the next.
+//! An event carries the absolute totals of a unit, never a difference, so that a reader who misses one is right again with
+//! the next.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Connection, Outgoing, ReadError,
+    Connection, Exact, ReadError,
+    cloud_event::{CloudEvent, EventData},
     ordered::{OrderedReader, last_position},
     subjects,
 };
 
-/// The CloudEvent around the totals.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TotalsEvent {
-    /// `1.0`.
-    pub specversion: String,
-    /// Unique with `source`: the subject and the version.
-    pub id: String,
-    /// `/tonghop/aggregator`.
-    pub source: String,
-    /// `vn.tonghop.totals.v1`.
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// The NATS subject.
-    pub subject: String,
-    /// When the change was written down, RFC 3339.
-    pub time: String,
-    /// `application/json`.
-    pub datacontenttype: String,
-    /// The totals.
-    pub data: TotalsData,
-}
+/// The event.
+pub type TotalsEvent = CloudEvent<TotalsData>;
 
 /// The totals of one unit for one data set and period.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -49,12 +30,49 @@ pub struct TotalsData {
     pub period: String,
     /// Grows by one with each event of the subject.
     pub version: i64,
+    /// The version before it; 0 where there was none.
+    pub previous_version: i64,
     /// Every verdict up to this position of the log is counted.
     pub log_position: u64,
     /// The catalogue that names the cells and counts the expected units.
     pub catalogue_version: String,
+    /// What moved the totals since the version before.
+    pub cause: Cause,
     /// One for each level that reports at or below the unit.
     pub levels: Vec<LevelTotals>,
+}
+
+/// The reports that moved a unit's totals from one version to the next.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cause {
+    /// How many there are.
+    pub reports: usize,
+    /// The first [`Cause::LIMIT`] of them, in the order in which they were counted.
+    pub listed: Vec<CausingReport>,
+}
+
+impl Cause {
+    /// How many reports are listed: a national total moves by thousands at once.
+    pub const LIMIT: usize = 10;
+}
+
+/// A report that moved a total.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CausingReport {
+    /// The unit that reported.
+    pub org_unit: String,
+    /// The period reported on: the totals' own, or one that lies in it.
+    pub period: String,
+    /// The sender's version number.
+    pub revision: Exact,
+    /// The sender's name for the submission.
+    pub submission_id: String,
+    /// Where it stands in the log of submitted reports, as acknowledged: the message.
+    pub log_sequence: u64,
+    /// The place in that message.
+    pub log_index: u32,
 }
 
 /// The totals over the reports of one level.
@@ -85,7 +103,7 @@ pub struct CellTotal {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub option: Option<String>,
     /// The sum, an integer scaled by ten to the power of `decimals`.
-    pub sum: i64,
+    pub sum: Exact,
     /// The decimals of `sum`.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub decimals: u8,
@@ -98,81 +116,17 @@ fn is_zero(decimals: &u8) -> bool {
     *decimals == 0
 }
 
-impl TotalsEvent {
-    /// The event's CloudEvents type.
-    pub const KIND: &str = "vn.tonghop.totals.v1";
+impl EventData for TotalsData {
+    const KIND: &str = "vn.tonghop.totals.v1";
+    const SCHEMA: &str = "urn:tonghop:schema:totals.v1#/$defs/data";
+}
 
+impl TotalsEvent {
     /// Wraps totals for a subject, at a time in RFC 3339.
     #[must_use]
-    pub fn new(subject: String, time: String, data: TotalsData) -> Self {
-        Self {
-            specversion: "1.0".to_owned(),
-            id: format!("{subject}@{}", data.version),
-            source: "/tonghop/aggregator".to_owned(),
-            kind: Self::KIND.to_owned(),
-            subject,
-            time,
-            datacontenttype: "application/json".to_owned(),
-            data,
-        }
-    }
-
-    /// The message to publish.
-    ///
-    /// # Errors
-    /// Never in practice: every part of an event has a JSON form.
-    pub fn message(&self) -> Result<Outgoing, serde_json::Error> {
-        Ok(Outgoing {
-            subject: self.subject.clone(),
-            message_id: self.id.clone(),
-            payload: serde_json::to_vec(self)?.into(),
-        })
-    }
-}
-
-/// Packs messages for the outbox: one row holds all events of a transaction.
-#[must_use]
-pub fn pack(messages: &[Outgoing]) -> Vec<u8> {
-    let mut packed = Vec::with_capacity(messages.iter().map(|message| message.payload.len() + 96).sum());
-    for Outgoing { subject, message_id, payload } in messages {
-        for part in [subject.as_bytes(), message_id.as_bytes(), payload.as_ref()] {
-            packed.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_le_bytes());
-            packed.extend_from_slice(part);
-        }
-    }
-    lz4_flex::compress_prepend_size(&packed)
-}
-
-/// A row of the outbox that is not what [`pack`] made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a row of the outbox is damaged")]
-pub struct DamagedOutbox;
-
-/// Unpacks what [`pack`] made.
-///
-/// # Errors
-/// When the bytes are something else.
-pub fn unpack(packed: &[u8]) -> Result<Vec<Outgoing>, DamagedOutbox> {
-    let packed = Bytes::from(lz4_flex::decompress_size_prepended(packed).map_err(|_| DamagedOutbox)?);
-    let mut at = 0;
-    let mut part = || {
-        let length = packed
-            .get(at..at + 4)
-            .and_then(|bytes| bytes.try_into().ok())
-            .map(u32::from_le_bytes)
-            .ok_or(DamagedOutbox)? as usize;
-        let range = at + 4..at + 4 + length;
-        at = range.end;
-        if at <= packed.len() { Ok((packed.slice(range), at == packed.len())) } else { Err(DamagedOutbox) }
-    };
-    let mut messages = Vec::new();
-    loop {
-        let text = |bytes: Bytes| String::from_utf8(bytes.into()).map_err(|_| DamagedOutbox);
-        let ((subject, _), (message_id, _), (payload, last)) = (part()?, part()?, part()?);
-        messages.push(Outgoing { subject: text(subject)?, message_id: text(message_id)?, payload });
-        if last {
-            return Ok(messages);
-        }
+    pub fn of(subject: String, time: String, data: TotalsData) -> Self {
+        let mark = data.version.to_string();
+        Self::new(subject, &mark, time, data)
     }
 }
 
@@ -232,24 +186,5 @@ impl Connection {
             Err(error) if error.kind() == async_nats::jetstream::stream::DirectGetErrorKind::NotFound => Ok(None),
             Err(error) => Err(broken(&error)),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_outbox_gives_back_what_was_packed() {
-        let message = |n: usize| Outgoing {
-            subject: format!("totals.v1.province.{n}.identity.202211"),
-            message_id: format!("{n}@1"),
-            payload: Bytes::from("x".repeat(n)),
-        };
-        let messages: Vec<_> = (0..300).map(message).collect();
-        let packed = pack(&messages);
-        let unpacked = unpack(&packed).unwrap();
-        assert_eq!(format!("{unpacked:?}"), format!("{messages:?}"));
-        assert_eq!(unpack(&packed[..packed.len() - 1]).unwrap_err(), DamagedOutbox);
     }
 }

@@ -41,7 +41,7 @@ fn outgoing(
     // which of two verdicts on a report counts.
     let content = u128::from_be_bytes(domain::ContentDigest::of_bytes(&payload).0);
     let message_id = format!("{kind}-{log_sequence}-{partition}-{content:032x}");
-    Outgoing { subject, message_id, payload: payload.into() }
+    Outgoing { subject, message_id, content_type: None, payload: payload.into() }
 }
 
 /// A message of the log of verdicts.
