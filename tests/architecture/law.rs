@@ -8,6 +8,7 @@ pub(crate) const MAY_USE: &[(&str, &[&str])] = &[
     ("messaging", &["domain", "proto"]),
     ("store", &["domain"]),
     ("runtime", &[]),
+    ("client", &["proto"]),
     ("collector", &["domain", "catalogue", "proto", "messaging", "runtime"]),
     ("validator", &["domain", "catalogue", "proto", "messaging", "store", "runtime"]),
     ("aggregator", &["domain", "catalogue", "messaging", "store", "runtime"]),
@@ -28,22 +29,25 @@ const EVERYTHING: &[&str] = &[
     "validator",
     "aggregator",
     "query",
+    "client",
     "cli",
     "local",
 ];
 
-/// Others' crates that only some of ours may declare: the doors to NATS, PostgreSQL and the wire.
+/// Others' crates that only some of ours may declare: the doors to NATS, PostgreSQL, SQLite and the wire.
 pub(crate) const DOORS: &[(&str, &[&str])] = &[
     // local looks at its servers through the plain clients, in its tests; tests does through them what no service does:
     // deletes a stream, falsifies a total.
     ("async-nats", &["messaging", "local", "tests"]),
     ("sqlx", &["store", "local", "tests"]),
-    ("prost", &["proto", "messaging"]),
+    // A local system's own spool, and no store of ours.
+    ("rusqlite", &["client"]),
+    ("prost", &["proto", "messaging", "client"]),
     ("prost-types", &["proto"]),
     ("tonic-prost", &["proto"]),
     ("tonic-prost-build", &["proto"]),
     ("protox", &["proto"]),
-    ("tonic", &["proto", "runtime", "collector", "query", "cli", "local", "tests"]),
+    ("tonic", &["proto", "runtime", "collector", "query", "client", "cli", "local", "tests"]),
     ("tonic-health", &["runtime"]),
 ];
 
@@ -58,6 +62,8 @@ pub(crate) const MUST_NOT_REACH: &[(&str, &[&str])] = &[
     ("messaging", &["sqlx"]),
     ("store", &["async-nats", "prost", "tonic"]),
     ("runtime", &["sqlx", "async-nats"]),
+    // Others embed it: what only a service needs is not for them.
+    ("client", &["sqlx", "async-nats", "clap", "tonic-health", "tracing-subscriber"]),
 ];
 
 /// What Cargo cannot see: code below these paths, comments and generated files apart, contains none of these.
@@ -88,7 +94,7 @@ pub(crate) const MUST_NOT_SAY: &[(&str, &[&str])] = &[
 
 /// Crates whose public items must not mention the crate they hide.
 pub(crate) const MUST_NOT_HAND_OUT: &[(&str, &str)] =
-    &[("crates/messaging/src/", "async_nats"), ("crates/store/src/", "sqlx")];
+    &[("crates/messaging/src/", "async_nats"), ("crates/store/src/", "sqlx"), ("crates/client/src/", "rusqlite")];
 
 /// Licences that let anyone use, change and pass on the whole; one of these must be enough for every dependency. None
 /// needs a copyleft licence, not even MPL-2.0.
@@ -102,6 +108,7 @@ pub(crate) const LICENCES: &[&str] = &[
     "CDLA-Permissive-2.0",
     "ISC",
     "MIT",
+    "MIT-0",
     "Unicode-3.0",
     "Unlicense",
     "Zlib",

@@ -247,6 +247,9 @@ async fn followers_see_every_version() {
     }
     let event = events.last(nation).unwrap();
     assert_eq!((&*event.specversion, &*event.kind), ("1.0", "vn.tonghop.totals.v1"));
+    let cause = (event.data.cause.reports, event.data.previous_version);
+    let [moved_by] = &event.data.cause.listed[..] else { panic!("{event:?}") };
+    assert_eq!((cause, moved_by.org_unit.as_str(), moved_by.revision.0), ((1, 5), "31498", 6));
     let answer = services.totals("VN", "identity", "202211").await;
     assert_eq!(event.data.log_position, answer.log_position);
     let cell = |cell: &CellTotal| (cell.data_element.clone(), cell.sum);

@@ -7,6 +7,7 @@
 
 mod asyncapi;
 mod catalogues;
+mod client;
 mod command_line;
 mod fates;
 mod happy;
@@ -15,6 +16,7 @@ mod kills;
 mod limits;
 mod poison;
 mod programme;
+mod query;
 mod restart;
 mod shutdown;
 mod topics;

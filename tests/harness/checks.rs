@@ -67,7 +67,13 @@ async fn totals(world: &World, services: &Services, events: &Events, load: &Load
     assert!(verified.totals_checked >= u64::try_from(with_totals / 2).unwrap(), "{verified:?}");
     let answers = ask(expected.keys().cloned().collect(), async |(data_set, period, org_unit)| {
         let mut reader = services.reader();
-        reader.get_totals(GetTotalsRequest { org_unit, data_set, period }).await.unwrap().into_inner().totals.unwrap()
+        reader
+            .get_totals(GetTotalsRequest { org_unit, data_set, period, ..Default::default() })
+            .await
+            .unwrap()
+            .into_inner()
+            .totals
+            .unwrap()
     })
     .await;
     for totals in &answers {

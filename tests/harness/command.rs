@@ -3,7 +3,8 @@
 use std::process::Stdio;
 
 use serde_json::Value;
-use tokio::process::Command;
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
 
 use crate::{PATIENCE, service::program};
 
@@ -33,14 +34,42 @@ impl Ran {
     }
 }
 
-/// Runs `tonghop` with these arguments, and none from the environment, until it ends; it must end with this exit code.
-pub async fn tonghop(code: i32, arguments: &[&str]) -> Ran {
-    let home = tempfile::tempdir().unwrap();
+/// A command that runs. It is killed when dropped.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    _home: TempDir,
+}
+
+impl Running {
+    /// Starts `tonghop` with these arguments, and none from the environment.
+    #[must_use]
+    pub fn tonghop(arguments: &[&str]) -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let child = command(&home, arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        Self { child, _home: home }
+    }
+
+    /// Kills it as a power cut would; it must not have ended by itself.
+    pub async fn kill_hard(mut self) {
+        assert_eq!(self.child.try_wait().unwrap(), None, "it was still at work");
+        self.child.kill().await.unwrap();
+    }
+}
+
+fn command(home: &TempDir, arguments: &[&str]) -> Command {
     let mut command = Command::new(program("tonghop", home.path()));
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("TONGHOP_")) {
         command.env_remove(name);
     }
     command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+/// Runs `tonghop` with these arguments, and none from the environment, until it ends; it must end with this exit code.
+pub async fn tonghop(code: i32, arguments: &[&str]) -> Ran {
+    let home = tempfile::tempdir().unwrap();
+    let mut command = command(&home, arguments);
     let ended = tokio::time::timeout(PATIENCE, command.output()).await;
     let output = ended.unwrap_or_else(|_| panic!("tonghop {arguments:?} does not end")).unwrap();
     let [stdout, stderr] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());

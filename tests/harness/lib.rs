@@ -31,7 +31,7 @@ use proto::pb::query::v1::{LevelTotals, Totals};
 use runtime::SystemClock;
 use store::{Store, StoreConfig, verify::Verification};
 
-pub use command::{Ran, tonghop};
+pub use command::{Ran, Running, tonghop};
 pub use events::Events;
 pub use load::Load;
 pub use org_units::OrgUnits;

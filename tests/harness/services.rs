@@ -104,7 +104,12 @@ impl Services {
 
     /// The totals of a unit.
     pub async fn totals(&self, org_unit: &str, data_set: &str, period: &str) -> Totals {
-        let question = GetTotalsRequest { org_unit: org_unit.into(), data_set: data_set.into(), period: period.into() };
+        let question = GetTotalsRequest {
+            org_unit: org_unit.into(),
+            data_set: data_set.into(),
+            period: period.into(),
+            ..GetTotalsRequest::default()
+        };
         self.reader().get_totals(question).await.unwrap().into_inner().totals.unwrap()
     }
 

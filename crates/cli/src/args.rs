@@ -4,12 +4,13 @@ use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use domain::{
-    DataSetCode, OrgUnitCode, Period,
+    DataSetCode, OrgUnitCode, Period, Timestamp,
     words::{self, WordsError},
 };
+use proto::pb::query::v1 as pb;
 use runtime::config::SecretFile;
 use serde::de::value::{Error as ValueError, StrDeserializer};
-use time::{Date, macros::format_description};
+use time::{Date, OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
 
 use crate::{output::Failure, report_file::Format};
 
@@ -59,12 +60,23 @@ pub(crate) enum Command {
     /// The file is read as a whole first: when anything in it cannot be read, nothing is sent, and every fault is told with
     /// its line and column. What the collector says may be sent again is sent again, under the same submission id.
     Submit(Submit),
+    /// Watch a folder for files of reports, send them, and put an answer beside each
+    ///
+    /// A file goes to sending/, and when the fate of each of its reports is known to done/ or refused/, with an answer to
+    /// read beside it. What is not sent yet is in the spool: the agent may be killed and started again at any time.
+    Agent(Agent),
     /// Show the totals of a unit for a data set and period
     ///
     /// Who has reported and how many in time, the totals of each cell, groups, indicators, and how far targets are.
     Totals(Totals),
+    /// Show the totals of a unit for each period of a range, whether anything was reported for it or not
+    Series(Series),
+    /// List the reports that a total is made of, with revision, sender and time: their values add up to it
+    Explain(Explain),
     /// List what the units at and below a unit report: who has and who has not, what came late, warnings and words
     Reports(Reports),
+    /// Show a unit's report with all its revisions
+    Report(Report),
     /// Print a line each time the totals of a unit move, until Ctrl-C
     Watch(Watch),
     /// Show what became of a submission
@@ -241,6 +253,41 @@ pub(crate) struct Submit {
     /// The query service, for --wait: http://HOST:PORT
     #[arg(long, value_name = "URL", env = "TONGHOP_QUERY", value_parser = service_url)]
     pub(crate) query: Option<String>,
+    /// Keep reports in this file until they are told of: after an interruption the same command goes on with them
+    #[arg(long, value_name = "FILE")]
+    pub(crate) spool: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Agent {
+    /// The folder: CSV and JSON files that are put there are sent. Names that begin with a dot or end in .tmp or .part are left
+    /// alone
+    #[arg(long, value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+    /// Where reports are kept until their fate is known; the file is made where there is none
+    #[arg(long, value_name = "FILE")]
+    pub(crate) spool: PathBuf,
+    /// The collector: http://HOST:PORT
+    #[arg(long, value_name = "URL", env = "TONGHOP_COLLECTOR", value_parser = service_url)]
+    pub(crate) collector: String,
+    /// The query service: http://HOST:PORT
+    #[arg(long, value_name = "URL", env = "TONGHOP_QUERY", value_parser = service_url)]
+    pub(crate) query: String,
+    /// The catalogue's directory, for what kind of value a cell takes
+    #[arg(long, value_name = "DIR", env = "TONGHOP_CATALOGUE")]
+    pub(crate) catalogue: Option<PathBuf>,
+    /// End when every file that is there has its answer
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// How often to look into the folder
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration)]
+    pub(crate) every: Duration,
+    /// How long a file must not have changed before it is taken
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration)]
+    pub(crate) quiet_for: Duration,
+    /// How long a report is sent again and again before it is given up: 12h, 30d
+    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = duration)]
+    pub(crate) give_up_after: Duration,
 }
 
 #[derive(Debug, clap::Args)]
@@ -298,9 +345,72 @@ pub(crate) struct Totals {
     /// A cell, group or indicator to compare the units below by: svc_online[s03]; may be given several times
     #[arg(long, value_name = "CELL", requires = "children")]
     pub(crate) cell: Vec<String>,
+    /// As they stood then: a position of the log, as `log_position` of an earlier answer, or an instant, 2026-07-01T12:00:00+07:00;
+    /// a day, 2026-07-01, is its end in Vietnam
+    #[arg(long, value_name = "WHEN", value_parser = as_of, conflicts_with = "children")]
+    pub(crate) as_of: Option<AsOf>,
     /// The catalogue's directory, for the names of levels and cells; without it their codes are shown
     #[arg(long, value_name = "DIR", env = "TONGHOP_CATALOGUE")]
     pub(crate) catalogue: Option<PathBuf>,
+}
+
+/// A state of the past.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AsOf {
+    Position(u64),
+    Instant(Timestamp),
+}
+
+impl AsOf {
+    /// As the query service takes it.
+    pub(crate) fn wire(&self) -> pb::AsOf {
+        let state = match self {
+            Self::Position(position) => pb::as_of::State::LogPosition(*position),
+            Self::Instant(instant) => pb::as_of::State::Instant(proto::timestamp(*instant)),
+        };
+        pb::AsOf { state: Some(state) }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Series {
+    /// The query service: http://HOST:PORT
+    #[arg(long, value_name = "URL", env = "TONGHOP_QUERY", value_parser = service_url)]
+    pub(crate) query: String,
+    /// The unit's code, such as 94 or 31498; VN is the nation
+    pub(crate) org_unit: String,
+    /// The data set's code, such as identity
+    pub(crate) data_set: String,
+    /// The first period: one of the data set's own, or a longer one
+    pub(crate) from: String,
+    /// The last period, of the same kind
+    pub(crate) to: String,
+    /// A cell, group or indicator to show: svc_online[s03]; may be given several times
+    #[arg(long, value_name = "CELL")]
+    pub(crate) cell: Vec<String>,
+    /// The catalogue's directory, for the kinds of cells
+    #[arg(long, value_name = "DIR", env = "TONGHOP_CATALOGUE")]
+    pub(crate) catalogue: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Explain {
+    #[command(flatten)]
+    pub(crate) which: Which,
+    /// The cell: id_cards_issued, or svc_online[s03]
+    pub(crate) cell: String,
+    /// Only reports of this level
+    #[arg(long, value_name = "CODE")]
+    pub(crate) level: Option<String>,
+    /// The total as it stood then: a position of the log, an instant or a day
+    #[arg(long, value_name = "WHEN", value_parser = as_of)]
+    pub(crate) as_of: Option<AsOf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Report {
+    #[command(flatten)]
+    pub(crate) which: Which,
 }
 
 #[derive(Debug, clap::Args)]
@@ -365,6 +475,8 @@ enum Refused {
     Tls,
     #[error("must be a day, written 2026-12-31")]
     Day,
+    #[error("must be a position of the log, an instant such as 2026-07-01T12:00:00+07:00, or a day such as 2026-07-01")]
+    AsOf,
     #[error("must be 1 to {MOST_REASON} characters without personal data: {0}")]
     Reason(WordsError),
     #[error("must be 1 to {MOST_REASON} characters")]
@@ -378,6 +490,20 @@ const MOST_REASON: usize = 1_000;
 
 fn day(text: &str) -> Result<Date, Refused> {
     Date::parse(text, format_description!("[year]-[month]-[day]")).map_err(|_| Refused::Day)
+}
+
+fn as_of(text: &str) -> Result<AsOf, Refused> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return text.parse().map(AsOf::Position).map_err(|_| Refused::AsOf);
+    }
+    if let Ok(day) = day(text) {
+        // To its last microsecond.
+        let next = day.next_day().ok_or(Refused::AsOf)?;
+        let end = Timestamp::from(next.midnight().assume_offset(time::macros::offset!(+7)));
+        return Ok(AsOf::Instant(Timestamp::from_unix_micros(end.unix_micros() - 1)));
+    }
+    let instant = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| Refused::AsOf)?;
+    Ok(AsOf::Instant(Timestamp::from(instant)))
 }
 
 /// Words that are kept are held to what words in reports are.
@@ -505,6 +631,20 @@ mod tests {
             assert!(parse(&format!("{line} --reason late").replace("2026-12-31", until)).is_err(), "for {until:?}");
         }
         assert!(parse("tonghop reopen --database postgres://h/x --list").is_ok());
+    }
+
+    #[test]
+    fn a_state_of_the_past_is_a_position_an_instant_or_the_end_of_a_day() {
+        assert_eq!(as_of("1764000000000001"), Ok(AsOf::Position(1_764_000_000_000_001)));
+        let midnight = Timestamp::from(time::macros::datetime!(2026-06-30 17:00 UTC));
+        assert_eq!(as_of("2026-07-01T00:00:00+07:00"), Ok(AsOf::Instant(midnight)));
+        let end = Timestamp::from_unix_micros(midnight.unix_micros() - 1);
+        assert_eq!(as_of("2026-06-30"), Ok(AsOf::Instant(end)), "midnight in Vietnam");
+        for wrong in ["", "-1", "99999999999999999999999", "2026-07-01 12:00", "yesterday"] {
+            assert_eq!(as_of(wrong), Err(Refused::AsOf), "{wrong}");
+        }
+        let line = "tonghop totals --query http://h:1 94 identity 202211 --as-of 7";
+        assert!(parse(line).is_ok() && parse(&format!("{line} --children")).is_err());
     }
 
     #[test]

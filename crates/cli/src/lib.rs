@@ -1,17 +1,19 @@
 #![doc = include_str!("../README.md")]
 
+mod agent;
 mod args;
 mod check;
-#[cfg(test)]
-mod fake;
+mod explain;
 mod number;
 mod output;
 mod partner;
 mod peer;
 pub mod provision;
 mod reopen;
+mod report;
 pub mod report_file;
 mod reports;
+mod series;
 mod submission;
 mod submit;
 mod table;
@@ -69,8 +71,12 @@ async fn run(command: Command, output: &Output) -> Result<Ended, Failure> {
     match command {
         Command::Provision(args) => provision::run(&args, output).await,
         Command::Submit(args) => submit::run(&args, output).await,
+        Command::Agent(args) => agent::run(&args, output).await,
         Command::Totals(args) => totals::run(&args, output).await,
+        Command::Series(args) => series::run(&args, output).await,
+        Command::Explain(args) => explain::run(&args, output).await,
         Command::Reports(args) => reports::run(&args, output).await,
+        Command::Report(args) => report::run(&args, output).await,
         Command::Watch(args) => watch::run(&args, output).await,
         Command::Submission(args) => submission::run(&args, output).await,
         Command::Verify(args) => verify::run(&args, output).await,

@@ -59,7 +59,8 @@ impl Peer {
         }
     }
 
-    fn unreachable(&self, error: &(dyn Error + 'static)) -> Failure {
+    /// That nobody is there, and why.
+    pub(crate) fn unreachable(&self, error: &(dyn Error + 'static)) -> Failure {
         let why = match refusal_of_the_system(error) {
             Some(io::ErrorKind::ConnectionRefused) => both("không có dịch vụ nào ở địa chỉ này", "connection refused"),
             Some(io::ErrorKind::TimedOut) => both("không trả lời", "no answer"),

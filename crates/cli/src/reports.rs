@@ -61,7 +61,7 @@ pub(crate) async fn run(args: &args::Reports, output: &Output) -> Result<Ended, 
 }
 
 /// A report as JSON has it.
-fn object(report: &UnitReport) -> Value {
+pub(crate) fn object(report: &UnitReport) -> Value {
     let UnitReport { org_unit, reported, revision, received_at, on_time, values, warnings, warnings_omitted } = report;
     json!({
         "org_unit": org_unit.as_ref().map(unit),
@@ -72,7 +72,7 @@ fn object(report: &UnitReport) -> Value {
     })
 }
 
-fn value_object(CellValue { data_element, option, value }: &CellValue) -> Value {
+pub(crate) fn value_object(CellValue { data_element, option, value }: &CellValue) -> Value {
     let value = match value {
         None => Value::Null,
         Some(value::Value::Integer(number)) => json!(number.to_string()),
@@ -83,7 +83,7 @@ fn value_object(CellValue { data_element, option, value }: &CellValue) -> Value 
 }
 
 /// A line for the unit, then one for each warning and for each cell with words.
-fn said(report: &UnitReport, names: &Names, output: &Output) -> String {
+pub(crate) fn said(report: &UnitReport, names: &Names, output: &Output) -> String {
     let lang = output.lang();
     let unit = report.org_unit.clone().unwrap_or_default();
     let mut parts = vec![format!("{} {} ({})", unit.code, unit.name, names.level(&unit.level, output))];
@@ -124,7 +124,9 @@ mod tests {
     };
 
     use super::*;
-    use crate::{args::Lang, fake::Fake, output::tests::captured};
+    use client::fake::Fake;
+
+    use crate::{args::Lang, output::tests::captured};
 
     fn report(code: &str) -> UnitReport {
         let org_unit = OrgUnit { code: code.to_owned(), name: "Xã A".to_owned(), level: "commune".to_owned() };
@@ -205,7 +207,8 @@ mod tests {
         assert_eq!((&first["warnings"][0]["severity"], &first["warnings_omitted"]), (&json!("warning"), &json!(4)));
         assert_eq!((&second["org_unit"]["code"], &second["revision"]), (&json!("31501"), &Value::Null));
         assert_eq!(*summary, json!({ "summary": { "units": 2 } }));
-        let asked: Vec<_> = fake.state().asked.iter().map(|asked| (asked.filter(), asked.page_token.clone())).collect();
+        let asked: Vec<_> =
+            fake.state().listed.iter().map(|asked| (asked.filter(), asked.page_token.clone())).collect();
         let expected = ["", "1", "2"].map(|token| (ReportFilter::Late, token.to_owned()));
         assert_eq!(asked, expected);
     }

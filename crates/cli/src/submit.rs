@@ -1,9 +1,8 @@
 //! `tonghop submit`: the reports of a file, sent and answered one by one.
 
-mod fates;
-mod queue;
-mod send;
-mod tell;
+pub(crate) mod batch;
+mod session;
+pub(crate) mod tell;
 #[cfg(test)]
 mod tests;
 
@@ -11,21 +10,26 @@ use std::{
     fs,
     io::{self, Read as _},
     path::Path,
+    time::Duration,
 };
 
-use runtime::{Clock, SystemClock};
-use uuid::{ContextV7, Timestamp, Uuid};
+use client::{Client, Config, Limits, OpenError, Pace, SendError};
 
 use crate::{
     Ended, args, check,
     output::{Failure, Output, both},
+    peer::Peer,
     report_file::{self, File, FileReport, Format, MAX_BYTES},
 };
 
 use self::{
-    send::{Interrupt, Left, Sender},
+    session::{Interrupt, Peers, Session},
     tell::{Summary, Teller},
 };
+
+/// The pauses of somebody who waits at the screen.
+const RETRY: Pace = Pace { first: Duration::from_millis(200), longest: Duration::from_secs(10) };
+const ASK: Pace = Pace { first: Duration::from_millis(100), longest: Duration::from_secs(2) };
 
 pub(crate) async fn run(args: &args::Submit, output: &Output) -> Result<Ended, Failure> {
     let name = args.file.display().to_string();
@@ -40,7 +44,7 @@ pub(crate) async fn run(args: &args::Submit, output: &Output) -> Result<Ended, F
     })?;
     let teller = Teller { file: &name, output };
     let catalogue = args.catalogue.as_deref().map(check::load).transpose()?;
-    let File { mut reports, remarks } = match report_file::read(format, &text, catalogue.as_ref()) {
+    let File { reports, remarks } = match report_file::read(format, &text, catalogue.as_ref()) {
         Ok(file) => file,
         Err(faults) => {
             teller.faults(&faults);
@@ -48,8 +52,8 @@ pub(crate) async fn run(args: &args::Submit, output: &Output) -> Result<Ended, F
         }
     };
     teller.remarks(&remarks);
+    let batch = batch::name(format, &text);
     drop((text, catalogue));
-    give_ids(&mut reports, &SystemClock);
 
     let mut interrupted = Box::pin(async {
         // Without a handler the signal ends the process, which is as good.
@@ -59,24 +63,108 @@ pub(crate) async fn run(args: &args::Submit, output: &Output) -> Result<Ended, F
     });
     let mut interrupt: Interrupt<'_> = interrupted.as_mut();
     let mut summary = Summary { reports: reports.len(), ..Summary::default() };
-    let sender = Sender::new(&args.collector, &reports, args.in_flight.get(), args.give_up_after, teller);
-    let sent = sender.run(&mut interrupt, &mut summary).await;
-    let ended = match (sent, &args.query) {
-        (Ok(Left { interrupted: false, acknowledged }), Some(query)) if args.wait => {
-            let reports = acknowledged.into_iter().map(|index| &reports[index]).collect();
-            let asked = fates::ask(query, reports, args.give_up_after, teller, &mut interrupt, &mut summary).await;
-            asked.map(|interrupted| summary.ended(interrupted))
-        }
-        (Ok(left), _) => Ok(summary.ended(left.interrupted)),
-        (Err(failure), _) => Err(failure),
-    };
+    let sent = send(args, &batch, reports, teller, &mut interrupt, &mut summary).await;
+    let ended = sent.map(|interrupted| summary.ended(interrupted));
     // What is known is told also when the rest failed.
     teller.summary(&summary);
     ended
 }
 
+/// Sends the reports of a file and tells what becomes of each; whether Ctrl-C came before the end.
+async fn send(
+    args: &args::Submit,
+    batch: &str,
+    mut reports: Vec<FileReport>,
+    teller: Teller<'_>,
+    interrupt: &mut Interrupt<'_>,
+    summary: &mut Summary,
+) -> Result<bool, Failure> {
+    // It goes with the command: what is in it then was told as unknown or not sent.
+    let passing = tempfile::tempdir();
+    let passing = passing.map_err(|error| {
+        Failure::caused("không tạo được hàng đợi gửi tạm thời", "cannot make a temporary spool", &error)
+    })?;
+    let (spool, limits) = match &args.spool {
+        Some(spool) => (spool.clone(), Limits::default()),
+        None => (passing.path().join("spool"), Limits::NONE),
+    };
+    let query = args.query.as_ref().filter(|_| args.wait);
+    let config = Config {
+        query: query.cloned(),
+        limits,
+        in_flight: args.in_flight.get(),
+        retry: RETRY,
+        ask: ASK,
+        ..Config::new(&args.collector, spool)
+    };
+    let (client, events) = Client::watched(config).await.map_err(|error| unopened(&error))?;
+    let (to_send, refused) = batch::of(&reports);
+    let ended = match client.send_batch(batch, to_send).await {
+        Err(error) => Err(unspooled(&error)),
+        Ok(()) => {
+            let members = client.batch(batch).await.map_err(|error| unspooled(&error.into()))?;
+            for member in &members {
+                let report = usize::try_from(member.number).ok().and_then(|index| reports.get_mut(index));
+                if let Some(FileReport { report, .. }) = report
+                    && report.submission_id.is_empty()
+                {
+                    report.submission_id = member.id.to_string();
+                }
+            }
+            let peers = Peers { collector: Peer::collector(&args.collector), query: query.map(|url| Peer::query(url)) };
+            let mut session = Session::new(peers, &reports, args.give_up_after, teller, summary);
+            session.refused_here(&refused);
+            session.begin(members);
+            session.run(events, interrupt).await
+        }
+    };
+    if let Some(spool) = &args.spool {
+        let left = session::forget_if_finished(&client, batch).await.map_err(|error| unspooled(&error.into()))?;
+        if left > 0 {
+            let spool = spool.display();
+            teller.output.remark(&both(
+                format!("{left} báo cáo còn trong hàng đợi {spool}; chạy lại cùng lệnh này để gửi tiếp"),
+                format!("{left} reports stay in the spool {spool}; the same command goes on with them"),
+            ));
+        }
+    }
+    client.shutdown().await;
+    ended
+}
+
+/// Why there is no client.
+pub(crate) fn unopened(error: &OpenError) -> Failure {
+    match error {
+        OpenError::InUse(spool) => {
+            let spool = spool.display();
+            let message = both(
+                format!("hàng đợi {spool} đang được một chương trình khác dùng"),
+                format!("the spool {spool} is in use by another process"),
+            );
+            Failure { reason: "SPOOL_IN_USE".to_owned(), ..Failure::new(message) }
+        }
+        error => Failure::caused("không mở được hàng đợi gửi", "cannot open the spool", error),
+    }
+}
+
+/// Why reports are not in the spool.
+pub(crate) fn unspooled(error: &SendError) -> Failure {
+    match error {
+        SendError::Full(limits) | SendError::TooLarge(limits) => {
+            let Limits { reports, bytes } = limits;
+            let mib = bytes >> 20;
+            let message = both(
+                format!("hàng đợi gửi không đủ chỗ: nhiều nhất {reports} báo cáo và {mib} MiB"),
+                format!("there is no room in the spool, which takes {reports} reports and {mib} MiB"),
+            );
+            Failure { reason: "SPOOL_FULL".to_owned(), ..Failure::new(message) }
+        }
+        error => Failure::caused("không ghi được hàng đợi gửi", "cannot write to the spool", error),
+    }
+}
+
 /// The text of a file, or of standard input for `-`.
-fn text_of(path: &Path) -> io::Result<String> {
+pub(crate) fn text_of(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     let read = if path == Path::new("-") {
         io::stdin().lock().take(MAX_BYTES + 1).read_to_string(&mut text)?
@@ -88,15 +176,4 @@ fn text_of(path: &Path) -> io::Result<String> {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
     }
     Ok(text)
-}
-
-/// Gives reports without a submission id one that grows with time.
-fn give_ids(reports: &mut [FileReport], clock: &dyn Clock) {
-    let context = ContextV7::new();
-    for report in reports.iter_mut().filter(|report| report.report.submission_id.is_empty()) {
-        let now = clock.now();
-        let seconds = u64::try_from(now.unix_timestamp()).unwrap_or_default();
-        let id = Uuid::new_v7(Timestamp::from_unix(&context, seconds, now.nanosecond()));
-        report.report.submission_id = id.to_string();
-    }
 }

@@ -9,13 +9,12 @@ use proto::pb::query::v1::{
 };
 
 use self::value::{
-    ABSENT, cell_value, completeness, group_name, group_value, indicator_name, indicator_value, punctuality, share,
-    target_state,
+    cell_value, group_name, group_value, indicator_name, indicator_value, punctuality, share, target_state,
 };
 pub(crate) use self::{
     names::Names,
     object::{object, unit},
-    value::{name, name_of},
+    value::{ABSENT, completeness, name, name_of},
 };
 use crate::{
     Ended, args,
@@ -33,7 +32,13 @@ pub(crate) async fn run(args: &args::Totals, output: &Output) -> Result<Ended, F
     let args::Which { query, org_unit, data_set, period } = &args.which;
     let peer = Peer::query(query);
     let mut client = QueryServiceClient::new(peer.connect().await?);
-    let request = GetTotalsRequest { org_unit: org_unit.clone(), data_set: data_set.clone(), period: period.clone() };
+    let request = GetTotalsRequest {
+        org_unit: org_unit.clone(),
+        data_set: data_set.clone(),
+        period: period.clone(),
+        as_of: args.as_of.as_ref().map(args::AsOf::wire),
+        ..GetTotalsRequest::default()
+    };
     let totals = peer.answer(client.get_totals(request)).await?.totals.unwrap_or_default();
     if let Some(name) = args.cell.iter().find(|name| !has(&totals, name)) {
         return Err(Failure::new(both(
@@ -101,6 +106,14 @@ fn said(totals: &Totals, names: &Names, output: &Output) -> String {
     );
     let state = match totals.changed_at {
         None => output.say(&both("chưa có báo cáo nào", "no report yet")),
+        // As they stood once they have no version.
+        Some(at) if totals.version == 0 => {
+            let (at, position) = (local_time(at.seconds, at.nanos), totals.log_position);
+            output.say(&both(
+                format!("như khi tính đến vị trí {position}; báo cáo mới nhất đến lúc {at}"),
+                format!("as it stood at position {position}; the newest report came in at {at} (Vietnam)"),
+            ))
+        }
         Some(at) => {
             let (at, version, position) = (local_time(at.seconds, at.nanos), totals.version, totals.log_position);
             output.say(&both(
@@ -253,7 +266,7 @@ fn targets_said(totals: &Totals, shown: &[&LevelTotals], names: &Names, output: 
 }
 
 /// Whether the data set has a cell, a group or an indicator of that name.
-fn has(totals: &Totals, name: &str) -> bool {
+pub(crate) fn has(totals: &Totals, name: &str) -> bool {
     let all = totals.levels.first().or(totals.overall.as_ref());
     all.is_some_and(|level| {
         level.cells.iter().any(|cell| name_of(cell) == name)
@@ -263,7 +276,7 @@ fn has(totals: &Totals, name: &str) -> bool {
 }
 
 /// What a level has under a name: a cell's total, a group's, or an indicator.
-fn under_name(data_set: &str, level: &LevelTotals, name: &str, names: &Names, output: &Output) -> String {
+pub(crate) fn under_name(data_set: &str, level: &LevelTotals, name: &str, names: &Names, output: &Output) -> String {
     let cell = level.cells.iter().find(|cell| name_of(cell) == name);
     let cell = cell.map(|cell| cell_value(cell, names.cell(data_set, cell), output));
     let group = || level.groups.iter().find(|group| group_name(group) == name).map(group_value);
@@ -317,7 +330,9 @@ pub(crate) mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{args::Lang, fake::Fake, output::tests::captured};
+    use client::fake::Fake;
+
+    use crate::{args::Lang, output::tests::captured};
 
     pub(crate) fn cell(name: &str, option: &str, sum: Option<i64>, decimals: u32) -> CellTotal {
         let (data_element, option) = (name.to_owned(), option.to_owned());
@@ -587,6 +602,7 @@ pub(crate) mod tests {
             which,
             children: true,
             cell: vec!["rec_rate".to_owned(), "rec".to_owned()],
+            as_of: None,
             catalogue: None,
         };
         let (output, _) = captured(true, Lang::En);

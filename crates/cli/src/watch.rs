@@ -148,10 +148,11 @@ fn line(last: Option<&Totals>, totals: &Totals, output: &Output) -> String {
 mod tests {
     use std::{future::pending, pin::pin};
 
+    use client::fake::Fake;
+
     use super::*;
     use crate::{
         args::Lang,
-        fake::Fake,
         output::tests::captured,
         totals::tests::{cell, totals},
     };

@@ -129,7 +129,7 @@ fn refuse_closed(
 }
 
 /// Whether an instant is before the deadline of a unit's level, or of the level it stands in for where its own has none.
-fn is_on_time(catalogue: &Catalogue, data_set: &DataSet, key: &Key, at: Timestamp) -> bool {
+pub(crate) fn is_on_time(catalogue: &Catalogue, data_set: &DataSet, key: &Key, at: Timestamp) -> bool {
     let vintage = catalogue.vintage(data_set, key.period);
     let Some(unit) = vintage.find(key.org_unit.as_str()).map(|unit| vintage.unit(unit)) else { return true };
     let deadline = |level: LevelIx| catalogue.deadline(data_set, key.period, level);

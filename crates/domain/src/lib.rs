@@ -14,6 +14,7 @@ pub mod judge;
 pub mod number;
 pub mod outlier;
 mod period;
+pub mod recount;
 mod report;
 mod revision;
 pub mod rule;

@@ -41,7 +41,7 @@ impl<'c> Place<'c> {
         Ok(Self { catalogue, data_set, period: key.period, unit })
     }
 
-    fn level(&self) -> LevelIx {
+    pub(crate) fn level(&self) -> LevelIx {
         self.catalogue.vintage(self.data_set, self.period).unit(self.unit).level
     }
 
@@ -54,7 +54,7 @@ impl<'c> Place<'c> {
     }
 
     /// Where the report enters the totals of a period that it lies in.
-    fn entry(&self, period: Period) -> Entry {
+    pub(crate) fn entry(&self, period: Period) -> Entry {
         let (unit, is_own) = self.catalogue.counts_at(self.data_set, self.unit, self.period, period);
         Entry { unit, is_own, level: self.level() }
     }
@@ -76,7 +76,7 @@ pub(crate) struct Filed<'a, 'c> {
 }
 
 impl Filed<'_, '_> {
-    fn lies_in(&self, window: Period) -> bool {
+    pub(crate) fn lies_in(&self, window: Period) -> bool {
         self.windows.contains(&window)
     }
 }

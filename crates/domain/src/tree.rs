@@ -192,8 +192,23 @@ impl OrgTree {
         }
     }
 
+    /// The trees in force from a day to another and not on the last, the oldest first, each with a day on which it was in force.
+    pub fn vintages_within(&self, first: Date, last: Date) -> impl Iterator<Item = (Date, &Vintage)> {
+        let (from, to) = (self.place_on(first), self.place_on(last));
+        (from..to).map(move |place| {
+            let began = place.checked_sub(1).map_or(first, |before| self.boundaries[before]);
+            (began.max(first), &self.vintages[place])
+        })
+    }
+
     fn place_on(&self, day: Date) -> usize {
         self.boundaries.partition_point(|boundary| *boundary <= day)
+    }
+
+    /// The first days of all vintages but the first, the oldest first.
+    #[must_use]
+    pub fn changed_on(&self) -> &[Date] {
+        &self.boundaries
     }
 
     /// The days on which codes were given anew.

@@ -19,6 +19,7 @@ use domain::{
         TimeAggregation, ValueType,
     },
     fold::Tally,
+    recount,
     settle::{self, Accepted, Book, Cause, Changes, Fate, Judged, Known, Origin, Position, Provenance, SeriesOf},
 };
 use proptest::prelude::*;
@@ -213,6 +214,8 @@ struct World {
     settled: Vec<Origin>,
     totals: BTreeMap<TotalName, Tally>,
     fates: Vec<Fate>,
+    /// Where the revisions stand that counted or came too late to.
+    revisions: Vec<Origin>,
 }
 
 /// Period, unit and reporting level.
@@ -257,6 +260,9 @@ impl World {
         for settled in ledger {
             self.fates.push(settled.fate);
             self.settled.push(settled.provenance.origin);
+            if matches!(settled.fate, Fate::Accepted | Fate::Superseded) {
+                self.revisions.push(settled.provenance.origin);
+            }
             if settled.fate != Fate::Rejected {
                 self.known.push(Known { submission_id: settled.claim.submission_id.unwrap(), digest: settled.digest });
             }
@@ -357,6 +363,76 @@ impl Model<'_> {
             add(self.totals.entry(name).or_insert_with(|| Tally::zero(CELLS)), above == own);
         }
     }
+}
+
+proptest! {
+    // Each case counts every total after each of its batches.
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    /// Totals as they stood after each batch follow from the revisions that were there by then, in whatever order they are
+    /// looked at; and what the reports give to a cell is what the cell has.
+    #[test]
+    fn what_was_is_recounted_from_the_revisions_and_explained_by_reports(
+        communes in communes(),
+        reports in proptest::collection::vec(sent(), 1..40),
+        cut in 1..9_usize,
+    ) {
+        let setting = Setting::new(&communes);
+        let all: Vec<_> = reports.iter().zip(1..).map(|(sent, sequence)| accepted(&setting, sent, sequence)).collect();
+        let (mut world, mut stood) = (World::default(), Vec::new());
+        for batch in all.chunks(cut) {
+            world.settle(&setting, batch);
+            stood.push((batch.last().unwrap().provenance.position, world.totals.clone()));
+        }
+        let revisions = || all.iter().rev().filter(|a| world.revisions.contains(&a.provenance.origin));
+        for (position, totals) in stood {
+            let standing = recount::standing(revisions().filter(|a| a.provenance.position <= position).cloned());
+            prop_assert_eq!(recounted(&setting, &standing), totals);
+        }
+    }
+}
+
+/// The totals of every unit with something below it, for every period, each counted by itself; what the reports give to each
+/// cell adds up to it.
+fn recounted(setting: &Setting, standing: &[Accepted]) -> BTreeMap<TotalName, Tally> {
+    let mut totals = BTreeMap::new();
+    let data_set = "form".parse().unwrap();
+    for period in PERIODS.iter().flat_map(|(_, windows)| windows).collect::<BTreeSet<_>>() {
+        let trees = setting
+            .versions
+            .iter()
+            .map(|catalogue| catalogue.vintage(catalogue.find_data_set("form").unwrap(), period.parse().unwrap()));
+        let units = trees.flat_map(|tree| tree.units().filter(|(_, unit)| !unit.is_leaf()).map(|(_, unit)| &unit.code));
+        for org_unit in units.collect::<BTreeSet<_>>() {
+            let of = recount::Of { data_set: &data_set, period: period.parse().unwrap(), org_unit };
+            // Reports of units that no catalogue knows below it are not needed.
+            let codes: Vec<_> = setting.versions.iter().map(|catalogue| recount::may_count(catalogue, of)).collect();
+            let is_needed = |a: &&Accepted| {
+                codes.iter().any(|codes| codes.as_ref().is_none_or(|codes| codes.contains(&a.report.key.org_unit)))
+            };
+            let standing: Vec<_> = standing.iter().filter(is_needed).cloned().collect();
+            let mut cells = vec![BTreeMap::<String, (i64, i64)>::new(); CELLS];
+            let tree = setting.versions[1].tree().on(if is_after_merger(period) { MERGER } else { Date::MIN });
+            // The totals of a unit with nothing below it are its reports.
+            let is_explained = tree.find(org_unit.as_str()).is_some_and(|unit| !tree.unit(unit).is_leaf());
+            for (cell, sums) in cells.iter_mut().enumerate() {
+                for given in recount::contributions(&setting.catalogues, of, cell, &standing).unwrap() {
+                    let (sum, count) = sums.entry(given.level.to_string()).or_default();
+                    (*sum, *count) = (*sum + given.value, *count + 1);
+                }
+            }
+            for (level, tally) in recount::totals(&setting.catalogues, of, &standing).unwrap() {
+                for (cell, sums) in cells.iter_mut().enumerate().filter(|_| is_explained) {
+                    let given = sums.remove(level.as_str()).unwrap_or_default();
+                    assert_eq!(given, (tally.sums[cell], tally.contributing[cell]), "{of:?} {level} {cell}");
+                }
+                let place = setting.catalogues.current().find_level(level.as_str()).unwrap().get();
+                totals.insert(((*period).to_owned(), org_unit.to_string(), place), tally);
+            }
+            assert!(!is_explained || cells.iter().all(BTreeMap::is_empty), "{of:?}: {cells:?}");
+        }
+    }
+    totals
 }
 
 /// How many communes each province has. The first has one at least, so that there is a merger.

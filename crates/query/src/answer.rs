@@ -1,13 +1,13 @@
 //! Answers: what is stored about a unit, in the words of the catalogue and the wire.
 
 use domain::{
-    Catalogue, Period, Values,
+    Catalogue, Content, Period, Report, Values,
     catalogue::{DataSet, Goal, Indicator, SpaceAggregation, Target},
     fold::{Overflow, Tally},
-    settle::{Claim, Fate, Origin, Position},
+    settle::{Accepted, Claim, Fate, Origin, Position, Provenance},
 };
 use proto::pb::query::v1 as pb;
-use store::{Standing, Submission};
+use store::{Revised, Standing, Submission};
 
 use crate::{
     expected::Expected,
@@ -23,7 +23,7 @@ pub(crate) fn totals(
     series: &Series,
     up_to: Position,
 ) -> Result<pb::Totals, Overflow> {
-    let State { question, tallies, version, changed_at, asked: _ } = state;
+    let State { question, tallies, version, changed_at, asked: _, is_past: _ } = state;
     let (data_set, unit) = (question.data_set(catalogue), question.unit(catalogue));
     let zero = Tally::zero(data_set.cells().len());
     let own_level = &catalogue.level(unit.level).code;
@@ -193,7 +193,7 @@ fn is_added(data_set: &DataSet, cell: usize) -> bool {
     data_set.cells()[cell].element.space_aggregation.is_additive()
 }
 
-fn aggregation(of: SpaceAggregation) -> pb::Aggregation {
+pub(crate) fn aggregation(of: SpaceAggregation) -> pb::Aggregation {
     match of {
         SpaceAggregation::Sum => pb::Aggregation::Sum,
         SpaceAggregation::Coverage => pb::Aggregation::Coverage,
@@ -234,20 +234,62 @@ pub(crate) fn report(catalogue: &Catalogue, question: Question, standing: Option
     }
 }
 
+/// A unit's report with its revisions.
+pub(crate) fn revisions(
+    catalogue: &Catalogue,
+    question: Question,
+    revisions: Vec<Revised>,
+    omitted: i64,
+    up_to: Position,
+) -> pb::GetReportResponse {
+    let standing = revisions.first().filter(|first| first.replaced_at.is_none()).map(|first| &first.accepted);
+    let standing = standing.map(|accepted| Standing {
+        revision: accepted.report.revision,
+        received_at: accepted.provenance.received_at,
+        on_time: accepted.on_time,
+        values: accepted.report.content.values().cloned(),
+        warnings: accepted.warnings.clone(),
+    });
+    pb::GetReportResponse {
+        report: Some(report(catalogue, question, standing)),
+        revisions: revisions.into_iter().map(|of| revision(question.data_set(catalogue), of)).collect(),
+        revisions_omitted: omitted,
+        log_position: up_to.0,
+    }
+}
+
+fn revision(data_set: &DataSet, of: Revised) -> pb::Revision {
+    let Revised { accepted, fate: became, replaced_at } = of;
+    let Accepted { provenance, report, digest: _, on_time: _, warnings } = accepted;
+    let Provenance { origin, received_at, principal, catalogue, position } = provenance;
+    let Report { submission_id, key: _, revision, content } = report;
+    pb::Revision {
+        revision: revision.get(),
+        submission_id: submission_id.to_string(),
+        principal: principal.into(),
+        received_at: Some(proto::timestamp(received_at)),
+        log_sequence: origin.sequence,
+        log_index: origin.index,
+        fate: fate(became).into(),
+        counts: replaced_at.is_none(),
+        log_position: position.0,
+        replaced_at: replaced_at.map(|position| position.0),
+        catalogue_version: catalogue.to_string(),
+        withdrawn: content == Content::Withdrawn,
+        values: content.values().map(|values| proto::report::values(data_set, values)).unwrap_or_default(),
+        warnings: proto::report::violations(&warnings),
+        warnings_omitted: i32::try_from(warnings.omitted()).unwrap_or(i32::MAX),
+    }
+}
+
 /// What became of the submission of that id.
 pub(crate) fn submission(submission_id: String, found: Submission) -> pb::GetSubmissionResponse {
     let Submission { claim, fate, violations, received_at, origin, repeated, current_revision, counts } = found;
     let Claim { submission_id: _, data_set, period, org_unit, revision } = claim;
     let Origin { sequence, index } = origin;
-    let fate = match fate {
-        Fate::Accepted => pb::Fate::Accepted,
-        Fate::Rejected => pb::Fate::Rejected,
-        Fate::Duplicate => pb::Fate::Duplicate,
-        Fate::Superseded => pb::Fate::Superseded,
-    };
     pb::GetSubmissionResponse {
         submission_id,
-        fate: fate.into(),
+        fate: self::fate(fate).into(),
         org_unit,
         data_set,
         period,
@@ -260,6 +302,15 @@ pub(crate) fn submission(submission_id: String, found: Submission) -> pb::GetSub
         counts,
         current_revision: current_revision.map(domain::Revision::get),
         repeated,
+    }
+}
+
+fn fate(fate: Fate) -> pb::Fate {
+    match fate {
+        Fate::Accepted => pb::Fate::Accepted,
+        Fate::Rejected => pb::Fate::Rejected,
+        Fate::Duplicate => pb::Fate::Duplicate,
+        Fate::Superseded => pb::Fate::Superseded,
     }
 }
 

@@ -39,6 +39,13 @@ pub struct Limits {
     /// Watchers at a time, over all callers. More need more memory, and more of the database: each reads again whenever
     /// its unit moves. One connection has at most `grpc.max_concurrent_streams` of them.
     pub max_watchers: usize,
+    /// Totals that are watched at a time, over all watchers: one of them may watch a thousand. More need more memory.
+    pub max_watched: usize,
+    /// After how long a watcher that does not read is sent away. Lower it when many go away without a word.
+    #[serde(deserialize_with = "runtime::config::duration")]
+    pub unread_for: Duration,
+    /// How many answers are kept to be given again while they are true; some 20 KB each. 0 to read each anew.
+    pub kept_answers: usize,
     /// The most units on a page. Larger pages are fewer questions; a client must be willing to receive them in one
     /// message (a unit is some 2 KB for each level that reports and once more for all of them together, and many clients stop
     /// at 4 MiB).
@@ -57,6 +64,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_watchers: 1_000,
+            max_watched: 20_000,
+            unread_for: Duration::from_secs(60),
+            kept_answers: 1_000,
             max_page_size: const { NonZeroU16::new(1_000).unwrap() },
             answer_within: Duration::from_secs(5),
             look_again_after: Duration::from_secs(5),

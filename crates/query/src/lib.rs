@@ -1,17 +1,27 @@
 #![doc = include_str!("../README.md")]
 
 mod answer;
+mod breakdown;
 mod config;
+mod definitions;
 mod expected;
+mod kept;
+mod org_units;
 mod page;
+mod past;
+mod pulse;
 mod question;
+mod range;
 mod read;
 mod refused;
 mod reports;
+mod resume;
+mod selection;
 mod serve;
 mod state;
 #[cfg(test)]
 mod tiny;
+mod versions;
 mod watch;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -24,14 +34,20 @@ use runtime::{
     grpc::{Listener, ServeError},
 };
 use store::{Store, StoreError};
+use tonic_web::GrpcWebLayer;
+use tower_layer::Layer as _;
 
 pub use config::{Config, Limits};
 use read::Reader;
 use serve::Service;
 use watch::Hub;
 
-/// The largest question, in bytes: a question is a few short texts.
-const MAX_QUESTION_BYTES: usize = 64 * 1024;
+/// The largest question, in bytes: the codes of far more units than may be watched, so that who names too many is told so.
+const MAX_QUESTION_BYTES: usize = 512 * 1024;
+
+/// After how long a connection takes no more calls; those that are open go on. A client that connected and says nothing has no
+/// pings to answer yet: which HTTP it speaks is not known.
+const MAX_CONNECTION_AGE: Duration = Duration::from_secs(60 * 60);
 
 /// What a call may take longer than the database: to send its question.
 const ASKING: Duration = Duration::from_secs(2);
@@ -64,7 +80,7 @@ pub struct Query {
     connection: Connection,
     feed: TotalsFeed,
     store: Store,
-    reader: Reader,
+    reader: Arc<Reader>,
     hub: Arc<Hub>,
     limits: Limits,
 }
@@ -84,8 +100,8 @@ impl Query {
         let connection = Connection::open("query", nats).await?;
         let partitions = connection.partitions().await?;
         let feed = TotalsFeed::from_now(connection.clone()).await?;
-        let reader = Reader::new(catalogue, store.clone(), partitions, limits.answer_within);
-        let hub = Arc::new(Hub::new(limits.max_watchers, half_of_the_connections));
+        let reader = Arc::new(Reader::new(catalogue, store.clone(), partitions, limits));
+        let hub = Arc::new(Hub::new(limits.max_watchers, limits.max_watched, half_of_the_connections));
         Ok(Self { listener, local_addr, connection, feed, store, reader, hub, limits: limits.clone() })
     }
 
@@ -105,15 +121,25 @@ impl Query {
         // Covers the reading of a question and the beginning of the answer, not the life of a watch. Which period `latest` is
         // is a question of its own.
         let timeout = 2 * limits.answer_within + ASKING;
-        let service = Service::new(reader, Arc::clone(&hub), limits, shutdown.clone());
+        let service = Service::new(Arc::clone(&reader), Arc::clone(&hub), limits, shutdown.clone());
         let service = QueryServiceServer::new(service).max_decoding_message_size(MAX_QUESTION_BYTES);
+        // A browser speaks gRPC-Web, over HTTP/1.1 where there is no TLS.
+        let service = GrpcWebLayer::new().layer(service);
         let serving = listener.serve::<QueryServiceServer<Service>>(
-            |server| server.clone().timeout(timeout).add_service(service),
+            |server| {
+                server
+                    .clone()
+                    .accept_http1(true)
+                    .max_connection_age(MAX_CONNECTION_AGE)
+                    .timeout(timeout)
+                    .add_service(service)
+            },
             &shutdown,
         );
         let served = tokio::select! {
             served = serving => served,
             never = watch::follow(feed, &hub) => match never {},
+            never = reader.look() => match never {},
         };
         // A connection of the database is given back within `answer_within`: this ends.
         store.close().await;

@@ -42,8 +42,23 @@ pub(crate) fn rest<'a>(vintage: &Vintage, units: &'a [UnitIx], after: Option<&Or
     &units[units.partition_point(|unit| after.is_some_and(|after| vintage.unit(*unit).code <= *after))..]
 }
 
+/// A token with more in it than a code: text, and the fingerprint of that and of the list. Somebody's typing error is noticed; it
+/// is no proof against forgery, and nothing is told to who forges one that he could not ask for.
+pub(crate) struct Sealed;
+
+impl Sealed {
+    pub(crate) fn seal(list: &[&str], text: &str) -> String {
+        format!("{:016x}{text}", fingerprint(&[list, &[text]].concat()))
+    }
+
+    pub(crate) fn open<'t>(list: &[&str], token: &'t str) -> Result<&'t str, Refused> {
+        let (_, text) = token.split_at_checked(16).ok_or(Refused::PageToken)?;
+        if Self::seal(list, text) == token { Ok(text) } else { Err(Refused::PageToken) }
+    }
+}
+
 /// FNV-1a, 64 bits: the same in every process and version, unlike the standard library's hashes.
-fn fingerprint(list: &[&str]) -> u64 {
+pub(crate) fn fingerprint(list: &[&str]) -> u64 {
     let bytes = list.iter().flat_map(|text| text.bytes().chain([0]));
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

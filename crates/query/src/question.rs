@@ -16,7 +16,7 @@ pub(crate) struct Asked<'a> {
 }
 
 /// A unit, data set and period that exist, as places in the catalogue: a watch keeps it for as long as it lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Question {
     /// The data set's place in [`Catalogue::data_sets`].
     pub(crate) data_set: usize,
@@ -64,6 +64,13 @@ impl Question {
             })
         };
         find().ok_or_else(|| refusal(asked, violations))
+    }
+
+    /// The data set that the caller named.
+    pub(crate) fn data_set_of<'c>(catalogue: &'c Catalogue, code: &str) -> Result<&'c DataSet, Refused> {
+        let mut violations = Violations::default();
+        let found = judge::find_data_set(catalogue, code, &mut violations);
+        found.ok_or_else(|| refusal(Asked { org_unit: "", data_set: code, period: "" }, violations))
     }
 
     /// Whether a longer period is asked about, made of the data set's own.

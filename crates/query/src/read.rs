@@ -1,18 +1,35 @@
 //! Reading from PostgreSQL: one snapshot a question, so that what an answer says belongs together.
 
-use std::{error::Error, future::Future, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    convert::Infallible,
+    error::Error,
+    future::Future,
+    sync::Arc,
+    time::Duration,
+};
 
-use domain::{Catalogue, Period, PeriodType, SubmissionId, UnitIx, fold::Overflow, window};
+use domain::{
+    Catalogue, Period, PeriodType, SubmissionId, UnitIx,
+    catalogue::DataSet,
+    fold::Overflow,
+    recount::RecountError,
+    settle::{Position, SettleError},
+    window,
+};
 use messaging::Partitions;
 use proto::pb::query::v1 as pb;
-use store::{ReportFilter, Snapshot, Standing, Store, StoreError, Submission};
+use store::{OwnReport, ReportFilter, Revised, Snapshot, Standing, Store, StoreError, StoredTotal, Submission};
 
 use crate::{
-    answer,
+    Limits, answer,
     expected::Expected,
+    kept::Kept,
+    pulse::{Positions, Pulse},
     question::{Asked, Question},
     refused::Refused,
     state::{Series, State},
+    versions::Versions,
 };
 
 /// Units of a page that are read together: what their answers are made of is in memory at a time.
@@ -21,63 +38,163 @@ const TOGETHER: usize = 100;
 /// The most of a data set's own periods that targets look back to: a year of days, 33 years of months.
 const LOOKS_BACK: usize = 400;
 
+/// Why an answer cannot be read.
+#[derive(Debug)]
+pub(crate) enum ReadError {
+    Store(StoreError),
+    Refused(Refused),
+}
+
+impl From<StoreError> for ReadError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<Refused> for ReadError {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+impl From<Overflow> for ReadError {
+    fn from(_: Overflow) -> Self {
+        Self::Store(StoreError::Malformed("total: it is out of range"))
+    }
+}
+
+impl From<SettleError> for ReadError {
+    fn from(_: SettleError) -> Self {
+        Self::Store(StoreError::Malformed("report: its catalogue has no such unit, data set or cell"))
+    }
+}
+
+impl From<RecountError> for ReadError {
+    fn from(error: RecountError) -> Self {
+        match error {
+            RecountError::Settle(error) => error.into(),
+            RecountError::Overflow(error) => error.into(),
+        }
+    }
+}
+
 /// Answers from what is stored.
 #[derive(Debug)]
 pub(crate) struct Reader {
     catalogue: Arc<Catalogue>,
     expected: Expected,
-    store: Store,
+    pub(crate) store: Store,
+    pub(crate) versions: Versions,
     partitions: Partitions,
     answer_within: Duration,
+    pulse: Pulse,
+    kept: Kept,
 }
 
 impl Reader {
-    pub(crate) fn new(
-        catalogue: Arc<Catalogue>,
-        store: Store,
-        partitions: Partitions,
-        answer_within: Duration,
-    ) -> Self {
-        let expected = Expected::count(&catalogue);
-        Self { catalogue, expected, store, partitions, answer_within }
+    pub(crate) fn new(catalogue: Arc<Catalogue>, store: Store, partitions: Partitions, limits: &Limits) -> Self {
+        Self {
+            expected: Expected::count(&catalogue),
+            versions: Versions::new(Arc::clone(&catalogue)),
+            catalogue,
+            store,
+            partitions,
+            answer_within: limits.answer_within,
+            pulse: Pulse::new(),
+            kept: Kept::new(limits.kept_answers),
+        }
     }
 
     pub(crate) fn catalogue(&self) -> &Catalogue {
         &self.catalogue
     }
 
+    /// The partition that a data set's reports are in.
+    pub(crate) fn partition(&self, data_set: &DataSet) -> u16 {
+        self.partitions.of(data_set.code().as_str()).number()
+    }
+
+    /// Looks how far everything is counted whenever a question needs to know. Answers wait for as long as this does not run.
+    pub(crate) async fn look(&self) -> Infallible {
+        self.pulse.run(|| self.positions()).await
+    }
+
+    async fn positions(&self) -> Result<Positions, Refused> {
+        let positions = self.ask(async { Ok(self.store.positions().await?) }).await?;
+        Ok(positions.into_iter().collect())
+    }
+
     /// Looks up what the caller named. `latest` is the newest for which something was reported; that of the newest tree
     /// where nothing was.
     pub(crate) async fn question(&self, asked: Asked<'_>) -> Result<Question, Refused> {
+        let newest =
+            if asked.period == PeriodType::Latest.as_str() { self.latest(asked.data_set).await? } else { None };
+        self.question_of(asked, newest)
+    }
+
+    /// Looks up what the caller named, where it is known what `latest` is.
+    pub(crate) fn question_of(&self, asked: Asked<'_>, latest: Option<Period>) -> Result<Question, Refused> {
+        match latest.filter(|_| asked.period == PeriodType::Latest.as_str()) {
+            Some(newest) => Question::of_period(&self.catalogue, asked, newest),
+            None => Question::read(&self.catalogue, asked),
+        }
+    }
+
+    /// The newest `latest` for which something was reported.
+    pub(crate) async fn latest(&self, data_set: &str) -> Result<Option<Period>, Refused> {
         let catalogue = &*self.catalogue;
-        let Some(data_set) =
-            catalogue.find_data_set(asked.data_set).filter(|_| asked.period == PeriodType::Latest.as_str())
-        else {
-            return Question::read(catalogue, asked);
-        };
+        let Some(data_set) = catalogue.find_data_set(data_set) else { return Ok(None) };
         let candidates = window::latest(catalogue).map(|period| {
             let vintage = catalogue.vintage(data_set, period);
             (period, vintage.unit(vintage.root()).code.clone())
         });
         let candidates: Vec<_> = candidates.collect();
-        match self.ask(self.store.newest_with_totals(data_set.code(), &candidates)).await? {
-            Some(newest) => Question::of_period(catalogue, asked, newest),
-            None => Question::read(catalogue, asked),
+        self.ask(async { Ok(self.store.newest_with_totals(data_set.code(), &candidates).await?) }).await
+    }
+
+    /// The totals of the unit that is asked about, as they stand at some moment after the question.
+    pub(crate) async fn totals(&self, question: Question) -> Result<Arc<pb::Totals>, Refused> {
+        let partition = self.partition(question.data_set(&self.catalogue));
+        let answer = async {
+            let beat = self.pulse.next().await;
+            let stands = beat.position(partition)?;
+            let read = async || {
+                let mut answers = self.read_alone(&[question]).await?;
+                answers.pop().ok_or(Refused::DatabaseMalformed)
+            };
+            self.kept.entry(question).answer_or(&beat, stands, || self.pulse.begun(), read).await
+        };
+        // Waiting for a look, and for somebody else's reading, have their time as reading has.
+        match tokio::time::timeout(2 * self.answer_within, answer).await {
+            Ok(answer) => answer,
+            Err(_elapsed) => Err(Refused::DatabaseAway),
         }
     }
 
-    /// The totals of the unit that is asked about.
-    pub(crate) async fn totals(&self, question: Question) -> Result<pb::Totals, Refused> {
-        self.totals_of(question, &[question.unit]).await?.pop().ok_or(Refused::DatabaseMalformed)
+    /// The answers to some questions about one data set, in their order, all of one instant.
+    pub(crate) async fn read_alone(&self, questions: &[Question]) -> Result<Vec<pb::Totals>, Refused> {
+        self.ask(async {
+            let mut snapshot = self.store.snapshot().await?;
+            let answers = self.read(&mut snapshot, questions).await?;
+            snapshot.end().await?;
+            Ok(answers)
+        })
+        .await
     }
 
     /// The totals of some units of the tree that is asked about, in their order.
     pub(crate) async fn totals_of(&self, question: Question, units: &[UnitIx]) -> Result<Vec<pb::Totals>, Refused> {
+        let questions: Vec<_> = units.iter().map(|unit| Question { unit: *unit, ..question }).collect();
+        self.read_alone(&questions).await
+    }
+
+    /// The answers to questions about any data sets, in their order, all of one instant.
+    pub(crate) async fn read_together(&self, questions: &[Question]) -> Result<Vec<pb::Totals>, Refused> {
         self.ask(async {
             let mut snapshot = self.store.snapshot().await?;
-            let mut answers = Vec::with_capacity(units.len());
-            for units in units.chunks(TOGETHER) {
-                self.read_totals(&mut snapshot, question, units, &mut answers).await?;
+            let mut answers = Vec::with_capacity(questions.len());
+            for question in questions {
+                answers.extend(self.read(&mut snapshot, &[*question]).await?);
             }
             snapshot.end().await?;
             Ok(answers)
@@ -85,73 +202,120 @@ impl Reader {
         .await
     }
 
-    async fn read_totals(
+    /// The answers to some questions about one data set, in their order.
+    pub(crate) async fn read(
         &self,
         snapshot: &mut Snapshot,
-        question: Question,
-        units: &[UnitIx],
-        answers: &mut Vec<pb::Totals>,
-    ) -> Result<(), StoreError> {
-        let catalogue = &*self.catalogue;
-        let (data_set, vintage) = (question.data_set(catalogue), question.vintage(catalogue));
-        let partition = self.partitions.of(data_set.code().as_str()).number();
-        let codes: Vec<&str> = units.iter().map(|unit| vintage.unit(*unit).code.as_str()).collect();
-        let (stored, up_to) = snapshot.totals(partition, data_set.code(), question.period, &codes).await?;
-
-        let span = question.period.span(data_set.calendar());
-        let own = |day| Period::containing(data_set.period_type(), data_set.calendar(), day);
-        let reports = match own(span.first).filter(|_| question.is_window(catalogue)) {
-            Some(first) => {
-                let leaves = only(&codes, |place| vintage.unit(units[place]).is_leaf());
-                snapshot.own_reports(data_set.code(), first, own(span.last), &leaves).await?
+        questions: &[Question],
+    ) -> Result<Vec<pb::Totals>, ReadError> {
+        let mut answers = Vec::with_capacity(questions.len());
+        for questions in questions.chunks(TOGETHER) {
+            let (states, up_to) = self.states(snapshot, questions).await?;
+            let series = self.series(snapshot, &states).await?;
+            for (state, series) in states.iter().zip(series) {
+                answers.push(self.answer(state, &series, up_to)?);
             }
-            None => vec![Vec::new(); units.len()],
-        };
-        let states: Vec<State> = (units.iter().zip(stored).zip(reports))
-            .map(|((unit, stored), reports)| {
-                State::new(catalogue, Question { unit: *unit, ..question }, stored, reports)
-            })
-            .collect();
-        let series = self.series(snapshot, &states, &codes).await?;
-        for (state, series) in states.iter().zip(series) {
-            let answer = answer::totals(catalogue, &self.expected, state, &series, up_to);
-            answers.push(answer.map_err(|Overflow| StoreError::Malformed("total: it is out of range"))?);
         }
-        Ok(())
+        Ok(answers)
+    }
+
+    /// A state in words.
+    pub(crate) fn answer(&self, state: &State, series: &Series, up_to: Position) -> Result<pb::Totals, Overflow> {
+        answer::totals(&self.catalogue, &self.expected, state, series, up_to)
+    }
+
+    /// How many units are expected to report, over all levels.
+    pub(crate) fn expected(&self, question: Question) -> i64 {
+        self.expected.of(question).iter().copied().map(i64::from).sum()
+    }
+
+    /// Where the totals stand that are asked about, all of one data set, and the position up to which they count.
+    pub(crate) async fn states(
+        &self,
+        snapshot: &mut Snapshot,
+        questions: &[Question],
+    ) -> Result<(Vec<State>, Position), StoreError> {
+        let catalogue = &*self.catalogue;
+        let Some(data_set) = questions.first().map(|question| question.data_set(catalogue)) else {
+            return Ok((Vec::new(), Position::default()));
+        };
+        let wanted: Vec<_> =
+            questions.iter().map(|question| (question.period, question.unit(catalogue).code.as_str())).collect();
+        let (stored, up_to) = snapshot.totals(self.partition(data_set), data_set.code(), &wanted).await?;
+        let is_added_up = |question: &&Question| question.is_window(catalogue) && question.unit(catalogue).is_leaf();
+        let added_up: Vec<_> = questions.iter().filter(is_added_up).copied().collect();
+        let reports = self.own_reports(snapshot, &added_up).await?;
+        let states = questions.iter().zip(stored).map(|(question, stored)| {
+            let code = question.unit(catalogue).code.as_str();
+            let reports = reports.get(code).filter(|_| is_added_up(&question)).cloned().unwrap_or_default();
+            State::new(catalogue, *question, stored, reports)
+        });
+        Ok((states.collect(), up_to))
+    }
+
+    /// The own reports of units for the longer periods that are asked about, and perhaps more, by unit.
+    async fn own_reports(
+        &self,
+        snapshot: &mut Snapshot,
+        questions: &[Question],
+    ) -> Result<HashMap<&str, Vec<OwnReport>>, StoreError> {
+        let catalogue = &*self.catalogue;
+        let Some(data_set) = questions.first().map(|question| question.data_set(catalogue)) else {
+            return Ok(HashMap::new());
+        };
+        let own = |day| Period::containing(data_set.period_type(), data_set.calendar(), day);
+        let spans = || questions.iter().map(|question| question.period.span(data_set.calendar()));
+        let first = spans().map(|span| span.first).min().and_then(own);
+        let last = spans().map(|span| span.last).max().and_then(own);
+        let Some(first) = first else { return Ok(HashMap::new()) };
+        let codes: BTreeSet<_> = questions.iter().map(|question| question.unit(catalogue).code.as_str()).collect();
+        let codes: Vec<_> = codes.into_iter().collect();
+        let reports = snapshot.own_reports(data_set.code(), first, last, &codes).await?;
+        Ok(codes.into_iter().zip(reports).collect())
     }
 
     /// The totals that the units' targets look back to.
-    async fn series(
-        &self,
-        snapshot: &mut Snapshot,
-        states: &[State],
-        codes: &[&str],
-    ) -> Result<Vec<Series>, StoreError> {
+    pub(crate) async fn series(&self, snapshot: &mut Snapshot, states: &[State]) -> Result<Vec<Series>, StoreError> {
         let catalogue = &*self.catalogue;
-        let Some((data_set, from, to)) = states.iter().filter_map(|state| state.looks_back(catalogue)).reduce(
-            |(data_set, from, to), (_, other_from, other_to)| {
-                // None is before everything.
-                (data_set, from.min(other_from), to.max(other_to))
-            },
-        ) else {
+        let looked_at: Vec<Vec<Period>> = states
+            .iter()
+            .map(|state| {
+                let looked_at = state.looks_back(catalogue);
+                looked_at.map(|(data_set, from, to)| window::own_periods(data_set, from, to, LOOKS_BACK))
+            })
+            .map(Option::unwrap_or_default)
+            .collect();
+        let all: BTreeSet<Period> = looked_at.iter().flatten().copied().collect();
+        let (Some(oldest), Some(newest), Some(state)) = (all.first(), all.last(), states.first()) else {
             return Ok(vec![Series::default(); states.len()]);
         };
-        let periods = window::own_periods(data_set, from, to, LOOKS_BACK);
-        let (Some(newest), Some(oldest)) = (periods.first(), periods.last()) else {
-            return Ok(vec![Series::default(); states.len()]);
+        let data_set = state.question.data_set(catalogue).code();
+        let unit = |state: &State| state.question.unit(catalogue);
+        let codes = |are_leaves: bool| {
+            let looks_back = states.iter().zip(&looked_at).filter(|(_, periods)| !periods.is_empty());
+            let wanted = looks_back.map(|(state, _)| unit(state)).filter(|unit| unit.is_leaf() == are_leaves);
+            wanted.map(|unit| unit.code.as_str()).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>()
         };
-        let is_leaf = |place: usize| states[place].question.unit(catalogue).is_leaf();
-        let trees = snapshot.series(data_set.code(), &periods, &only(codes, |place| !is_leaf(place))).await?;
-        let leaves = snapshot.own_reports(data_set.code(), *oldest, Some(*newest), &only(codes, is_leaf)).await?;
-        let both = states.iter().zip(trees).zip(leaves).map(|((state, totals), reports)| {
-            let question = state.question;
-            if question.unit(catalogue).is_leaf() {
-                Series::of_reports(catalogue, question, &reports)
+        let (trees, leaves) = (codes(false), codes(true));
+        let periods: Vec<_> = all.iter().copied().collect();
+        let totals = snapshot.series(data_set, &periods, &trees).await?;
+        let reports = snapshot.own_reports(data_set, *oldest, Some(*newest), &leaves).await?;
+        let totals: HashMap<&str, Vec<StoredTotal>> = trees.into_iter().zip(totals).collect();
+        let reports: HashMap<&str, Vec<OwnReport>> = leaves.into_iter().zip(reports).collect();
+        let series = states.iter().zip(&looked_at).map(|(state, periods)| {
+            let (Some(newest), Some(oldest)) = (periods.first(), periods.last()) else { return Series::default() };
+            let code = unit(state).code.as_str();
+            if unit(state).is_leaf() {
+                let mut reports = reports.get(code).cloned().unwrap_or_default();
+                reports.retain(|report| (oldest..=newest).contains(&&report.period));
+                Series::of_reports(catalogue, state.question, &reports)
             } else {
-                Series::of_totals(catalogue, question, totals)
+                let totals = totals.get(code).into_iter().flatten();
+                let totals = totals.filter(|total| (oldest..=newest).contains(&&total.period)).cloned().collect();
+                Series::of_totals(catalogue, state.question, totals)
             }
         });
-        Ok(both.collect())
+        Ok(series.collect())
     }
 
     /// What some units of the tree that is asked about report, by their place in the list: those that the filter lets
@@ -166,23 +330,42 @@ impl Reader {
         let vintage = question.vintage(&self.catalogue);
         let codes: Vec<&str> = units.iter().map(|unit| vintage.unit(*unit).code.as_str()).collect();
         let data_set = question.data_set(&self.catalogue).code();
-        self.ask(self.store.list_reports(data_set, question.period, &codes, filter, limit)).await
+        self.ask(async { Ok(self.store.list_reports(data_set, question.period, &codes, filter, limit).await?) }).await
+    }
+
+    /// A unit's report with its revisions, the newest first, so many at most, and how many more there are.
+    pub(crate) async fn report(
+        &self,
+        question: Question,
+        limit: usize,
+    ) -> Result<(Vec<Revised>, i64, Position), Refused> {
+        let (data_set, unit) = (question.data_set(&self.catalogue), question.unit(&self.catalogue));
+        self.ask(async {
+            let mut snapshot = self.store.snapshot().await?;
+            let up_to = snapshot.position(self.partition(data_set)).await?;
+            let (revisions, more) =
+                snapshot.report(data_set.code(), question.period, unit.code.as_str(), limit).await?;
+            snapshot.end().await?;
+            Ok((revisions, more, up_to))
+        })
+        .await
     }
 
     /// What became of a submission.
     pub(crate) async fn submission(&self, id: SubmissionId) -> Result<Submission, Refused> {
-        self.ask(self.store.submission(id)).await?.ok_or(Refused::SubmissionUnknown(id))
+        self.ask(async { Ok(self.store.submission(id).await?) }).await?.ok_or(Refused::SubmissionUnknown(id))
     }
 
     /// Bounds the wait for an answer, and keeps what went wrong for the log: no caller sees the database's words.
-    async fn ask<T>(&self, answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, Refused> {
+    pub(crate) async fn ask<T>(&self, answer: impl Future<Output = Result<T, ReadError>>) -> Result<T, Refused> {
         match tokio::time::timeout(self.answer_within, answer).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error @ StoreError::Malformed(_))) => {
+            Ok(Err(ReadError::Refused(refused))) => Err(refused),
+            Ok(Err(ReadError::Store(error @ StoreError::Malformed(_)))) => {
                 tracing::error!(error = causes(&error), "what PostgreSQL holds cannot be read");
                 Err(Refused::DatabaseMalformed)
             }
-            Ok(Err(error)) => {
+            Ok(Err(ReadError::Store(error))) => {
                 tracing::warn!(error = causes(&error), "PostgreSQL did not answer a question");
                 Err(Refused::DatabaseAway)
             }
@@ -192,11 +375,6 @@ impl Reader {
             }
         }
     }
-}
-
-/// The list with nothing in the places that do not count: no unit has the empty code.
-fn only<'a>(codes: &[&'a str], counts: impl Fn(usize) -> bool) -> Vec<&'a str> {
-    codes.iter().enumerate().map(|(place, code)| if counts(place) { *code } else { "" }).collect()
 }
 
 /// An error and what caused it, outermost first.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::{Message, SubmissionId, Violations};
+use domain::{Message, SubmissionId, Violation, Violations};
 use proto::status;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
@@ -25,10 +25,28 @@ pub(crate) enum Refused {
     PageToken,
     /// There is no such filter of reports.
     Filter(i32),
+    /// What was asked for exceeds a limit or does not fit together.
+    Invalid {
+        /// The stable reason.
+        reason: &'static str,
+        /// The field of the request.
+        field: String,
+        /// What is wrong.
+        message: Message,
+    },
+    /// A position is asked about that the log has not reached.
+    BeyondLog {
+        /// What was asked for.
+        asked: u64,
+        /// Where the log stands.
+        stands: u64,
+    },
     /// The ledger has no such submission; it may be on its way.
     SubmissionUnknown(SubmissionId),
     /// There are as many watchers as may be.
     TooManyWatchers,
+    /// A watcher did not read for too long.
+    NotRead,
     /// PostgreSQL does not answer.
     DatabaseAway,
     /// What PostgreSQL holds cannot be read.
@@ -63,6 +81,12 @@ impl From<Refused> for Status {
                 let en = format!("there is no filter {asked} of reports");
                 invalid("FILTER_UNKNOWN", "filter", &Message { vi, en })
             }
+            Refused::Invalid { reason, field, message } => invalid(reason, &field, &message),
+            Refused::BeyondLog { asked, stands } => {
+                let vi = format!("Số liệu mới tính đến vị trí {stands}, chưa tới {asked}; hãy hỏi lại sau giây lát.");
+                let en = format!("the log is counted up to position {stands}, not up to {asked} yet");
+                passing(Code::OutOfRange, "AS_OF_BEYOND_LOG", &Message { vi, en }, 1)
+            }
             Refused::SubmissionUnknown(id) => {
                 let vi = format!("Chưa biết kết quả của lần gửi {id}; nếu vừa gửi, hãy hỏi lại sau giây lát.");
                 let en = format!("nothing is known of submission {id}; if it was just sent, ask again");
@@ -74,6 +98,13 @@ impl From<Refused> for Status {
                     "too many watch already; try again later",
                 );
                 passing(Code::ResourceExhausted, "TOO_MANY_WATCHERS", &message, 10)
+            }
+            Refused::NotRead => {
+                let message = say(
+                    "Luồng theo dõi không được đọc quá lâu nên đã bị ngắt; hãy theo dõi lại với mã tiếp tục.",
+                    "the watch was not read for too long; watch again with the resume token",
+                );
+                passing(Code::DeadlineExceeded, "WATCH_NOT_READ", &message, 1)
             }
             Refused::DatabaseAway => {
                 let message =
@@ -92,6 +123,32 @@ impl From<Refused> for Status {
                     say("Máy chủ đang khởi động lại; hãy thử lại sau giây lát.", "the server is going away; ask again");
                 passing(Code::Unavailable, "SHUTTING_DOWN", &message, 1)
             }
+        }
+    }
+}
+
+impl Refused {
+    /// What was asked for exceeds a limit or does not fit together.
+    pub(crate) fn invalid(reason: &'static str, field: impl Into<String>, vi: String, en: String) -> Self {
+        Self::Invalid { reason, field: field.into(), message: Message { vi, en } }
+    }
+
+    /// The same, of a field that is inside another.
+    pub(crate) fn within(self, path: &str) -> Self {
+        let inside = |violations: &Violations| {
+            let mut moved = Violations::default();
+            for violation in violations.list() {
+                moved.push(Violation { field: format!("{path}{}", violation.field), ..violation.clone() });
+            }
+            moved
+        };
+        match self {
+            Self::Malformed(violations) => Self::Malformed(inside(&violations)),
+            Self::Unknown(violations) => Self::Unknown(inside(&violations)),
+            Self::Invalid { reason, field, message } => {
+                Self::Invalid { reason, field: format!("{path}{field}"), message }
+            }
+            other => other,
         }
     }
 }

@@ -22,6 +22,8 @@ pub(crate) struct State {
     pub(crate) changed_at: Option<Timestamp>,
     /// What is asked about, as targets see it.
     pub(crate) asked: Asked,
+    /// Whether it is how they stood once. Such totals are not held against targets.
+    pub(crate) is_past: bool,
 }
 
 impl State {
@@ -55,14 +57,14 @@ impl State {
             (levels, version, changed_at)
         };
         let as_of = window::as_of(catalogue, data_set, question.period, changed_at);
-        Self { question, tallies, version, changed_at, asked: Asked { period: question.period, as_of } }
+        Self { question, tallies, version, changed_at, asked: Asked { period: question.period, as_of }, is_past: false }
     }
 
     /// The targets that the totals are held against.
     pub(crate) fn targets<'c>(&self, catalogue: &'c Catalogue) -> impl Iterator<Item = &'c Target> + use<'c> {
-        let (data_set, asked) = (self.question.data_set(catalogue), self.asked);
+        let (data_set, asked, is_past) = (self.question.data_set(catalogue), self.asked, self.is_past);
         let unit = &self.question.unit(catalogue).code;
-        data_set.targets().iter().filter(move |target| target.applies(data_set, unit, asked))
+        data_set.targets().iter().filter(move |target| !is_past && target.applies(data_set, unit, asked))
     }
 
     /// The data set and the days, from the first (none: from the beginning) to the last, whose totals the targets look back

@@ -3,9 +3,12 @@
 //! An event is a hint and no more. It comes after its change is committed, so whoever hears of it and then reads finds the
 //! change; nothing depends on its content, or on every event arriving. A watcher hears at most "it moved" and not how
 //! often, so one that is slow has nothing queued for it: when it comes back it reads the latest state.
+//!
+//! A watch is a task with one message on its way to the caller. Meanwhile it waits, and what moves is marked. One whose caller
+//! does not read is ended.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     convert::Infallible,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -17,44 +20,88 @@ use messaging::{subjects, totals::TotalsFeed};
 use proto::pb::query::v1 as pb;
 use runtime::Shutdown;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc},
     time::timeout,
 };
 
-use crate::{question::Question, read::Reader, refused::Refused};
+use crate::{Limits, question::Question, read::Reader, refused::Refused};
 
-/// Passes the events of one feed on to all watchers. It holds one entry for each subject that is watched.
+/// Totals that are read together, and sent in one message.
+pub(crate) const TOGETHER: usize = 50;
+
+/// The most totals that one watch follows.
+pub(crate) const MOST: usize = 1_000;
+
+/// Passes the events of one feed on to all watchers. It holds one entry for each total that is watched by each of them.
 #[derive(Debug)]
 pub(crate) struct Hub {
-    watched: Mutex<HashMap<String, watch::Sender<()>>>,
+    watched: Mutex<HashMap<String, Vec<Place>>>,
     slots: Arc<Semaphore>,
+    totals: Arc<Semaphore>,
     /// Watchers read in turns, so that many of one busy unit cannot keep other questions from the database.
     turns: Semaphore,
 }
 
-impl Hub {
-    /// A hub for so many watchers, of which so many read at a time.
-    pub(crate) fn new(max_watchers: usize, reads_at_a_time: usize) -> Self {
-        let slots = Arc::new(Semaphore::new(max_watchers.min(Semaphore::MAX_PERMITS)));
-        Self { watched: Mutex::default(), slots, turns: Semaphore::new(reads_at_a_time) }
+/// A total that is watched: whose it is, and its place among all that he watches.
+#[derive(Debug)]
+struct Place {
+    bell: Arc<Bell>,
+    place: usize,
+}
+
+/// What a watcher hears: which of its totals moved, not how often.
+#[derive(Debug, Default)]
+struct Bell {
+    moved: Mutex<BTreeSet<usize>>,
+    rung: Notify,
+}
+
+impl Bell {
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<usize>> {
+        self.moved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hears of everything about a subject from now on.
-    fn listen(self: &Arc<Self>, subject: String) -> Result<Listening, Refused> {
+    fn ring(&self, place: usize) {
+        self.lock().insert(place);
+        self.rung.notify_one();
+    }
+}
+
+impl Hub {
+    /// A hub for so many watchers with so many totals together, of which so many read at a time.
+    pub(crate) fn new(max_watchers: usize, max_watched: usize, reads_at_a_time: usize) -> Self {
+        let semaphore = |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
+        Self {
+            watched: Mutex::default(),
+            slots: semaphore(max_watchers),
+            totals: semaphore(max_watched),
+            turns: Semaphore::new(reads_at_a_time),
+        }
+    }
+
+    /// Hears of everything about some subjects from now on.
+    fn listen(self: &Arc<Self>, subjects: Vec<String>) -> Result<Listening, Refused> {
+        let count = u32::try_from(subjects.len()).map_err(|_| Refused::TooManyWatchers)?;
         let slot = Arc::clone(&self.slots).try_acquire_owned().map_err(|_| Refused::TooManyWatchers)?;
-        let news = self.lock().entry(subject.clone()).or_insert_with(|| watch::Sender::new(())).subscribe();
-        Ok(Listening { hub: Arc::clone(self), subject, news, _slot: slot })
+        let totals = Arc::clone(&self.totals).try_acquire_many_owned(count).map_err(|_| Refused::TooManyWatchers)?;
+        let bell = Arc::<Bell>::default();
+        let mut watched = self.lock();
+        for (place, subject) in subjects.iter().enumerate() {
+            watched.entry(subject.clone()).or_default().push(Place { bell: Arc::clone(&bell), place });
+        }
+        drop(watched);
+        Ok(Listening { hub: Arc::clone(self), subjects, bell, _slots: [slot, totals] })
     }
 
     /// Tells those who listen that something about a subject moved.
     fn moved(&self, subject: &str) {
-        if let Some(sender) = self.lock().get(subject) {
-            sender.send_replace(());
+        for Place { bell, place } in self.lock().get(subject).into_iter().flatten() {
+            bell.ring(*place);
         }
     }
 
     /// The map is whole after every line that changes it: a panic elsewhere does not spoil it.
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, watch::Sender<()>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Vec<Place>>> {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -67,21 +114,32 @@ pub(crate) async fn follow(mut feed: TotalsFeed, hub: &Hub) -> Infallible {
     }
 }
 
-/// One of those who listen. The last one about a subject takes its entry away.
+/// One of those who listen. It takes its entries away.
 #[derive(Debug)]
 struct Listening {
     hub: Arc<Hub>,
-    subject: String,
-    news: watch::Receiver<()>,
-    _slot: OwnedSemaphorePermit,
+    subjects: Vec<String>,
+    bell: Arc<Bell>,
+    _slots: [OwnedSemaphorePermit; 2],
+}
+
+impl Listening {
+    /// The totals that moved since this was asked last.
+    fn moved(&self) -> BTreeSet<usize> {
+        std::mem::take(&mut *self.bell.lock())
+    }
 }
 
 impl Drop for Listening {
     fn drop(&mut self) {
         let mut watched = self.hub.lock();
-        // Nobody can begin to listen while the map is locked, and we are still counted ourselves.
-        if watched.get(&self.subject).is_some_and(|sender| sender.receiver_count() == 1) {
-            watched.remove(&self.subject);
+        for subject in &self.subjects {
+            if let Some(places) = watched.get_mut(subject) {
+                places.retain(|place| !Arc::ptr_eq(&place.bell, &self.bell));
+                if places.is_empty() {
+                    watched.remove(subject);
+                }
+            }
         }
     }
 }
@@ -96,71 +154,150 @@ fn subject(catalogue: &Catalogue, question: Question) -> String {
     subjects::totals(level, &told_of.code, question.data_set(catalogue).code(), question.period)
 }
 
-/// Follows the totals of one unit.
+/// A total that moved.
+#[derive(Clone, Debug)]
+pub(crate) struct Moved {
+    pub(crate) place: usize,
+    pub(crate) totals: Arc<pb::Totals>,
+    /// Versions between this one and the last that was sent.
+    pub(crate) passed_over: i64,
+}
+
+/// What a watch says.
+#[derive(Clone, Debug)]
+pub(crate) struct News {
+    pub(crate) moved: Vec<Moved>,
+    /// Whether everything was sent as it stood when the watch began.
+    pub(crate) caught_up: bool,
+}
+
+/// Follows totals.
 #[derive(Debug)]
 pub(crate) struct Watcher {
     reader: Arc<Reader>,
-    question: Question,
+    questions: Vec<Question>,
     listening: Listening,
     look_again_after: Duration,
+    unread_for: Duration,
     shutdown: Shutdown,
-    /// The version that was sent last.
-    sent: Option<i64>,
+    /// The versions that the caller has.
+    known: Vec<Option<i64>>,
 }
 
 impl Watcher {
-    /// Begins to listen; what moves from now on is not missed.
+    /// Begins to listen; what moves from now on is not missed. `known` are the versions that the caller has, in the order of the
+    /// questions.
     pub(crate) fn new(
         reader: Arc<Reader>,
         hub: &Arc<Hub>,
-        question: Question,
-        look_again_after: Duration,
+        questions: Vec<Question>,
+        known: Vec<Option<i64>>,
+        limits: &Limits,
         shutdown: Shutdown,
     ) -> Result<Self, Refused> {
-        let listening = hub.listen(subject(reader.catalogue(), question))?;
-        Ok(Self { reader, question, listening, look_again_after, shutdown, sent: None })
+        let subjects = questions.iter().map(|question| subject(reader.catalogue(), *question)).collect();
+        let listening = hub.listen(subjects)?;
+        let (look_again_after, unread_for) = (limits.look_again_after, limits.unread_for);
+        Ok(Self { reader, questions, listening, look_again_after, unread_for, shutdown, known })
     }
 
-    /// The totals as they stand, then as they move, until the service goes away or the database does.
-    pub(crate) fn stream(self) -> impl Stream<Item = Result<pb::Totals, Refused>> {
-        stream::unfold(Some(self), async |watcher| {
-            let mut watcher = watcher?;
-            match watcher.next().await {
-                Ok(totals) => Some((Ok(totals), Some(watcher))),
-                Err(refused) => Some((Err(refused), None)),
+    /// The totals as they stand, then as they move, until the service goes away or the database does, or nobody reads. `tell`
+    /// makes the messages, in order.
+    pub(crate) fn stream<T: Send + 'static>(
+        self,
+        mut tell: impl FnMut(News) -> T + Send + 'static,
+    ) -> impl Stream<Item = Result<T, Refused>> {
+        // One message on its way, and a place for the last word.
+        let (outgoing, incoming) = mpsc::channel(2);
+        tokio::spawn(async move {
+            let Ok(last_word) = outgoing.clone().reserve_owned().await else { return };
+            let shutdown = self.shutdown.clone();
+            let refused = tokio::select! {
+                biased;
+                () = shutdown.requested() => Some(Refused::ShuttingDown),
+                () = outgoing.closed() => None,
+                refused = self.follow(&outgoing, &mut tell) => Some(refused),
+            };
+            if let Some(refused) = refused {
+                last_word.send(Err(refused));
             }
+        });
+        stream::unfold(incoming, async |mut incoming| {
+            let message: Result<T, Refused> = incoming.recv().await?;
+            Some((message, incoming))
         })
     }
 
-    async fn next(&mut self) -> Result<pb::Totals, Refused> {
-        let shutdown = self.shutdown.clone();
-        tokio::select! {
-            biased;
-            () = shutdown.requested() => Err(Refused::ShuttingDown),
-            totals = self.next_version() => totals,
-        }
-    }
-
-    async fn next_version(&mut self) -> Result<pb::Totals, Refused> {
+    /// Sends what moves. Gives back why it ends.
+    async fn follow<T>(
+        mut self,
+        outgoing: &mpsc::Sender<Result<T, Refused>>,
+        tell: &mut (impl FnMut(News) -> T + Send),
+    ) -> Refused {
+        let mut due: BTreeSet<usize> = (0..self.questions.len()).collect();
+        let mut caught_up = false;
         loop {
-            if self.sent.is_some() {
+            let parts = self.parts(&due);
+            for (at, part) in (1..).zip(&parts) {
+                let moved = match self.read(part).await {
+                    Ok(moved) => moved,
+                    Err(refused) => return refused,
+                };
+                let catches_up = !caught_up && at == parts.len();
+                caught_up |= catches_up;
+                if moved.is_empty() && !catches_up {
+                    continue;
+                }
+                match timeout(self.unread_for, outgoing.send(Ok(tell(News { moved, caught_up })))).await {
+                    Ok(Ok(())) => {}
+                    // Where the caller has gone, nobody hears why.
+                    Ok(Err(_)) | Err(_) => return Refused::NotRead,
+                }
+            }
+            due = match timeout(self.look_again_after, self.listening.bell.rung.notified()).await {
+                // What moves while it is read is marked anew, and read again.
+                Ok(()) => self.listening.moved(),
                 // Nothing heard for so long may mean that NATS is away: look again in any case.
-                drop(timeout(self.look_again_after, self.listening.news.changed()).await);
-            }
-            let totals = self.read().await?;
-            // Another version, not a higher one: a database that was restored may have gone back.
-            if self.sent.replace(totals.version) != Some(totals.version) {
-                return Ok(totals);
-            }
+                Err(_elapsed) => (0..self.questions.len()).collect(),
+            };
         }
     }
 
-    async fn read(&mut self) -> Result<pb::Totals, Refused> {
+    /// Places that are read together: of one data set.
+    fn parts(&self, due: &BTreeSet<usize>) -> Vec<Vec<usize>> {
+        let mut by_data_set: HashMap<usize, Vec<usize>> = HashMap::new();
+        for place in due {
+            by_data_set.entry(self.questions[*place].data_set).or_default().push(*place);
+        }
+        let mut parts: Vec<Vec<usize>> = by_data_set
+            .into_values()
+            .flat_map(|places| places.chunks(TOGETHER).map(<[usize]>::to_vec).collect::<Vec<_>>())
+            .collect();
+        parts.sort_unstable();
+        parts
+    }
+
+    /// Those of some totals that the caller does not have as they stand.
+    async fn read(&mut self, places: &[usize]) -> Result<Vec<Moved>, Refused> {
         // Closed would mean that the hub is gone, and we hold it.
         let _turn = self.listening.hub.turns.acquire().await.ok();
-        // What moved while we waited for our turn is in what we read now.
-        self.listening.news.mark_unchanged();
-        self.reader.totals(self.question).await
+        let questions: Vec<_> = places.iter().map(|place| self.questions[*place]).collect();
+        let answers = match questions[..] {
+            // Whoever else asks about it shares the answer.
+            [question] => vec![self.reader.totals(question).await?],
+            _ => self.reader.read_alone(&questions).await?.into_iter().map(Arc::new).collect(),
+        };
+        let mut moved = Vec::new();
+        for (place, totals) in places.iter().zip(answers) {
+            let known = &mut self.known[*place];
+            // Another version, not a higher one: a database that was restored may have gone back.
+            if *known != Some(totals.version) {
+                let passed_over = known.map_or(0, |known| (totals.version - known - 1).max(0));
+                *known = Some(totals.version);
+                moved.push(Moved { place: *place, totals, passed_over });
+            }
+        }
+        Ok(moved)
     }
 }
 
@@ -171,7 +308,15 @@ mod tests {
     use futures_util::FutureExt as _;
 
     fn hub(max_watchers: usize) -> Arc<Hub> {
-        Arc::new(Hub::new(max_watchers, 1))
+        Arc::new(Hub::new(max_watchers, 4, 1))
+    }
+
+    fn listen(hub: &Arc<Hub>, subjects: &[&str]) -> Result<Listening, Refused> {
+        hub.listen(subjects.iter().map(|subject| (*subject).to_owned()).collect())
+    }
+
+    fn is_rung(listening: &Listening) -> bool {
+        listening.bell.rung.notified().now_or_never().is_some()
     }
 
     #[test]
@@ -200,27 +345,29 @@ mod tests {
     fn many_events_are_one_piece_of_news_to_those_who_listen() {
         let hub = hub(2);
         hub.moved("a");
-        let mut a = hub.listen("a".to_owned()).unwrap();
-        let mut b = hub.listen("b".to_owned()).unwrap();
-        assert!(a.news.changed().now_or_never().is_none(), "what was before is in the snapshot");
+        let a = listen(&hub, &["x", "a", "y"]).unwrap();
+        let b = listen(&hub, &["b"]).unwrap();
+        assert!(!is_rung(&a), "what was before is in the snapshot");
         for _ in 0..1_000 {
             hub.moved("a");
         }
-        assert!(a.news.changed().now_or_never().is_some());
-        assert!(a.news.changed().now_or_never().is_none());
-        assert!(b.news.changed().now_or_never().is_none());
+        hub.moved("y");
+        assert!(is_rung(&a));
+        assert_eq!(a.moved(), [1, 2].into());
+        assert!(!is_rung(&a) && a.moved().is_empty() && !is_rung(&b));
     }
 
     #[test]
     fn watchers_are_bounded_and_leave_nothing_behind() {
         let hub = hub(2);
-        let first = hub.listen("a".to_owned()).unwrap();
-        let second = hub.listen("a".to_owned()).unwrap();
-        assert_eq!(hub.listen("b".to_owned()).unwrap_err(), Refused::TooManyWatchers);
+        let first = listen(&hub, &["a"]).unwrap();
+        let second = listen(&hub, &["a", "b", "a"]).unwrap();
+        assert_eq!(listen(&hub, &["b"]).unwrap_err(), Refused::TooManyWatchers);
         drop(first);
-        assert_eq!(hub.lock().len(), 1, "the second still listens");
+        assert_eq!(hub.lock().len(), 2, "the second still listens");
+        assert_eq!(listen(&hub, &["a", "b"]).unwrap_err(), Refused::TooManyWatchers, "too many totals");
         drop(second);
         assert_eq!(hub.lock().len(), 0);
-        assert!(hub.listen("b".to_owned()).is_ok());
+        assert!(listen(&hub, &["a", "b"]).is_ok());
     }
 }

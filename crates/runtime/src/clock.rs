@@ -1,4 +1,4 @@
-//! The only place that asks the operating system for the time.
+//! The only place of the services that asks the operating system for the time.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard};

@@ -11,6 +11,7 @@ mod quarantine;
 mod reading;
 mod reopening;
 mod report;
+mod revisions;
 mod submission;
 mod total;
 pub mod verify;
@@ -30,6 +31,7 @@ pub use outbox::Unpublished;
 pub use quarantine::Quarantined;
 pub use reading::{OwnReport, ReportFilter, Snapshot, Standing, UnitTotals};
 pub use reopening::{Reopen, ReopenError, Reopening};
+pub use revisions::{Revised, Until};
 pub use submission::{FateCounts, Submission};
 pub use total::{StoredTotal, TotalWrite};
 

@@ -86,7 +86,7 @@ pub struct Standing {
 
 /// The database as it was at one instant: whatever is read belongs together.
 #[derive(Debug)]
-pub struct Snapshot(Transaction<'static, Postgres>);
+pub struct Snapshot(pub(crate) Transaction<'static, Postgres>);
 
 impl Store {
     /// Begins to read. What is committed from the first statement on is not seen.
@@ -163,8 +163,21 @@ impl Store {
 }
 
 impl Snapshot {
-    /// The totals of some units for a period, in the order asked for, and the position up to which the partition they are in
-    /// is counted.
+    /// Where the log stands: how far the partition of a data set is counted.
+    ///
+    /// # Errors
+    /// When the database fails or the partition was not provisioned.
+    pub async fn position(&mut self, partition: u16) -> Result<Position, StoreError> {
+        let position: Option<i64> = sqlx::query_scalar("SELECT position FROM partition_progress WHERE partition = $1")
+            .bind(i32::from(partition))
+            .fetch_optional(&mut *self.0)
+            .await?;
+        let position = position.ok_or(StoreError::Malformed("partition: run `tonghop provision`"))?;
+        Ok(Position(unsigned(position, "position")?))
+    }
+
+    /// The totals of some units for a period each, in the order asked for, and the position up to which the partition they are
+    /// in is counted.
     ///
     /// # Errors
     /// When the database fails or the partition was not provisioned.
@@ -172,27 +185,26 @@ impl Snapshot {
         &mut self,
         partition: u16,
         data_set: &DataSetCode,
-        period: Period,
-        org_units: &[&str],
+        wanted: &[(Period, &str)],
     ) -> Result<(Vec<UnitTotals>, Position), StoreError> {
         let rows = sqlx::query(
             "SELECT wanted.place, progress.position AS up_to, total.level, total.reported, total.on_time, total.warned, total.sums, total.contributing,
                  total.version, total.changed_at, report.withdrawn, report.cells, report.notes, report.on_time AS own_on_time,
                  report.warnings AS own_warnings, report.version AS own_version, report.received_at
              FROM partition_progress AS progress
-             LEFT JOIN unnest($4::text[]) WITH ORDINALITY AS wanted (org_unit, place) ON true
-             LEFT JOIN total ON total.data_set = $2 AND total.period = $3 AND total.org_unit = wanted.org_unit
-             LEFT JOIN report ON report.data_set = $2 AND report.period = $3 AND report.org_unit = wanted.org_unit
+             LEFT JOIN unnest($3::text[], $4::text[]) WITH ORDINALITY AS wanted (period, org_unit, place) ON true
+             LEFT JOIN total ON total.data_set = $2 AND total.period = wanted.period AND total.org_unit = wanted.org_unit
+             LEFT JOIN report ON report.data_set = $2 AND report.period = wanted.period AND report.org_unit = wanted.org_unit
              WHERE progress.partition = $1",
         )
         .bind(i32::from(partition))
         .bind(data_set.as_str())
-        .bind(period.to_string())
-        .bind(org_units)
+        .bind(wanted.iter().map(|(period, _)| period.to_string()).collect::<Vec<_>>())
+        .bind(wanted.iter().map(|(_, org_unit)| *org_unit).collect::<Vec<_>>())
         .fetch_all(&mut *self.0)
         .await?;
 
-        let mut units = vec![UnitTotals::default(); org_units.len()];
+        let mut units = vec![UnitTotals::default(); wanted.len()];
         let mut up_to = None;
         for row in &rows {
             up_to = Some(Position(unsigned(row.try_get("up_to")?, "position")?));
@@ -200,7 +212,8 @@ impl Snapshot {
             if row.try_get::<Option<i64>, _>("place")?.is_none() {
                 continue;
             }
-            let unit = &mut units[read_place(row)?];
+            let place = read_place(row)?;
+            let (unit, (period, _)) = (&mut units[place], wanted[place]);
             if let Some(level) = row.try_get::<Option<&str>, _>("level")? {
                 unit.levels.push((read_level(level)?, read_tally(row)?));
                 unit.version = unit.version.max(row.try_get("version")?);

@@ -37,7 +37,7 @@ pub(crate) async fn series(connection: &mut PgConnection, series: &[SeriesOf]) -
     rows.iter().map(read).collect()
 }
 
-fn read(row: &PgRow) -> Result<Accepted, StoreError> {
+pub(crate) fn read(row: &PgRow) -> Result<Accepted, StoreError> {
     let malformed = StoreError::Malformed;
     let cells: Vec<Option<i64>> = row.try_get("cells")?;
     let notes = read_notes(row)?;

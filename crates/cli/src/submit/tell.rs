@@ -3,7 +3,7 @@
 use proto::pb::{
     collector::v1::{Acknowledgement, Refusal},
     query::v1::{Fate, GetSubmissionResponse},
-    report::v1::Violation,
+    report::v1::{self as pb, Violation},
 };
 use serde_json::{Value, json};
 use tonic::Code;
@@ -13,7 +13,7 @@ use crate::{
     number::{count, rfc3339},
     output::{Output, both},
     peer::code_name,
-    report_file::{Fault, Faults, FileReport},
+    report_file::{Fault, Faults, FileReport, Place},
     submission::{self, fate_words, violation_line, violation_object},
 };
 
@@ -281,7 +281,7 @@ impl Teller<'_> {
 }
 
 /// An object about a report of the file; `more` is an object as well.
-fn object(of: &FileReport, outcome: &str, more: Value) -> Value {
+pub(crate) fn object(of: &FileReport, outcome: &str, more: Value) -> Value {
     let FileReport { place, report, .. } = of;
     let mut object = json!({
         "line": place.line, "outcome": outcome, "submission_id": report.submission_id,
@@ -305,10 +305,15 @@ fn located(of: &FileReport, violation: &Violation) -> Value {
 }
 
 /// The place and cell of the value that a violation is about: its field is `values[3]` or `values[3].option`.
-fn value_of(of: &FileReport, violation: &Violation) -> Option<(crate::report_file::Place, String)> {
+pub(crate) fn value_of(of: &FileReport, violation: &Violation) -> Option<(Place, String)> {
     let (index, _) = violation.field.strip_prefix("values[")?.split_once(']')?;
     let index: usize = index.parse().ok()?;
     let value = of.report.values.get(index)?;
+    Some((*of.values_at.get(index)?, cell_name(value)))
+}
+
+/// `rec_total`, `svc_online[s03]`
+pub(crate) fn cell_name(value: &pb::Value) -> String {
     let option = if value.option.is_empty() { String::new() } else { format!("[{}]", value.option) };
-    Some((*of.values_at.get(index)?, format!("{}{option}", value.data_element)))
+    format!("{}{option}", value.data_element)
 }

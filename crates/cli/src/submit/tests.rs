@@ -1,7 +1,9 @@
 //! Goal: whatever a collector does, each report is told of once, and sent again only where that may help.
 
 use std::{
+    collections::BTreeSet,
     future::{pending, ready},
+    num::NonZeroUsize,
     pin::pin,
     time::Duration,
 };
@@ -9,15 +11,15 @@ use std::{
 use serde_json::Value;
 use tokio::net::TcpListener;
 
+use client::fake::{Does, Fake};
+
 use super::{
-    fates, give_ids,
-    send::{Interrupt, Left, Sender},
+    session::Interrupt,
     tell::{Summary, Teller},
 };
 use crate::{
     Ended,
-    args::Lang,
-    fake::{Does, Fake},
+    args::{self, Lang},
     output::{Failure, tests::captured},
     report_file::{self, FileReport, Format},
 };
@@ -28,34 +30,49 @@ const PATIENCE: Duration = Duration::from_secs(60);
 fn file(count: usize) -> Vec<FileReport> {
     let rows: String = (1..=count).map(|unit| format!("{unit},x,2022,5,6\n")).collect();
     let text = format!("org_unit,data_set,period,a,b[s03]\n{rows}");
-    let mut reports = report_file::read(Format::Csv, &text, None).unwrap().reports;
-    give_ids(&mut reports, &runtime::SystemClock);
-    reports
+    report_file::read(Format::Csv, &text, None).unwrap().reports
+}
+
+/// What the command is told where a test does not say otherwise.
+fn submit(url: &str) -> args::Submit {
+    args::Submit {
+        file: "r.csv".into(),
+        format: None,
+        catalogue: None,
+        collector: url.to_owned(),
+        in_flight: NonZeroUsize::new(10).unwrap(),
+        give_up_after: PATIENCE,
+        wait: false,
+        query: Some(url.to_owned()),
+        spool: None,
+    }
 }
 
 struct Sent {
-    left: Result<Left, Failure>,
+    /// Whether it was interrupted.
+    ended: Result<bool, Failure>,
     summary: Summary,
     stdout: String,
     stderr: String,
 }
 
-async fn send(
-    url: &str,
-    reports: &[FileReport],
-    window: usize,
-    patience: Duration,
-    json: bool,
-    interrupt: Interrupt<'_>,
-) -> Sent {
+impl Sent {
+    /// The objects on standard output, the summary apart.
+    fn lines(&self) -> Vec<Value> {
+        let lines = self.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.filter(|line| line["summary"].is_null()).collect()
+    }
+}
+
+async fn send(args: &args::Submit, reports: Vec<FileReport>, json: bool, interrupt: Interrupt<'_>) -> Sent {
     let (output, written) = captured(json, Lang::En);
     let teller = Teller { file: "r.csv", output: &output };
     let mut summary = Summary { reports: reports.len(), ..Summary::default() };
     let mut interrupt = interrupt;
-    let left = Sender::new(url, reports, window, patience, teller).run(&mut interrupt, &mut summary).await;
+    let ended = super::send(args, "r", reports, teller, &mut interrupt, &mut summary).await;
     teller.summary(&summary);
     let (stdout, stderr) = written();
-    Sent { left, summary, stdout, stderr }
+    Sent { ended, summary, stdout, stderr }
 }
 
 #[tokio::test]
@@ -63,18 +80,21 @@ async fn each_report_is_told_of_once_whatever_becomes_of_it() {
     let fake = Fake::default();
     let does = [("2", Does::Refuses), ("3", Does::Postpones(2)), ("4", Does::Breaks(2)), ("6", Does::Poisoned)];
     fake.state().does = does.map(|(unit, does)| (unit.to_owned(), does)).into();
-    let (url, reports) = (fake.clone().serve().await, file(8));
-    let sent = send(&url, &reports, 3, PATIENCE, true, pin!(pending())).await;
+    let args = args::Submit { in_flight: NonZeroUsize::new(3).unwrap(), ..submit(&fake.clone().serve().await) };
+    let sent = send(&args, file(8), true, pin!(pending())).await;
 
     let summary = &sent.summary;
     assert_eq!((summary.acknowledged, summary.refused, summary.unknown), (6, 2, 0), "{}", sent.stdout);
-    assert_eq!(sent.left.unwrap().acknowledged.into_iter().collect::<Vec<_>>(), [0, 2, 3, 4, 6, 7]);
+    assert!(!sent.ended.unwrap());
     assert_eq!(summary.ended(false), Ended::Badly);
 
     let lines: Vec<Value> = sent.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 9, "a line for each report and the summary: {}", sent.stdout);
     assert_eq!(lines[8]["summary"]["acknowledged"], 6);
     let of = |unit: &str| lines.iter().find(|line| line["org_unit"] == unit).unwrap();
+    for unit in ["1", "3", "4", "5", "7", "8"] {
+        assert_eq!(of(unit)["outcome"], "acknowledged");
+    }
     assert_eq!(of("2")["outcome"], "refused");
     let violation = &of("2")["violations"][0];
     assert_eq!(
@@ -84,7 +104,7 @@ async fn each_report_is_told_of_once_whatever_becomes_of_it() {
     assert_eq!((&of("6")["outcome"], &of("6")["code"]), (&"refused".into(), &"OUT_OF_RANGE".into()));
 
     let seen = &fake.state().seen;
-    let ids: std::collections::BTreeSet<_> = seen.iter().collect();
+    let ids: BTreeSet<_> = seen.iter().collect();
     assert_eq!(ids.len(), 8, "a report that is sent again keeps its submission id");
     assert_eq!(seen.iter().filter(|(unit, _)| unit == "3").count(), 3);
 }
@@ -93,9 +113,12 @@ async fn each_report_is_told_of_once_whatever_becomes_of_it() {
 async fn people_are_told_the_line_the_field_and_the_reason() {
     let fake = Fake::default();
     fake.state().does = [("2".to_owned(), Does::Refuses)].into();
-    let (url, reports) = (fake.serve().await, file(2));
-    let sent = send(&url, &reports, 10, PATIENCE, false, pin!(pending())).await;
-    let ids: Vec<&str> = reports.iter().map(|report| report.report.submission_id.as_str()).collect();
+    let ids = ["0192f0c1-2b3c-7d4e-8f50-000000000001", "0192f0c1-2b3c-7d4e-8f50-000000000002"];
+    let mut reports = file(2);
+    for (report, id) in reports.iter_mut().zip(ids) {
+        report.report.submission_id = id.to_owned();
+    }
+    let sent = send(&submit(&fake.serve().await), reports, false, pin!(pending())).await;
     assert_eq!(
         sent.stdout,
         format!(
@@ -115,8 +138,8 @@ async fn people_are_told_the_line_the_field_and_the_reason() {
 #[tokio::test]
 async fn thousands_of_reports_pass_through_a_small_window() {
     let fake = Fake::default();
-    let (url, reports) = (fake.clone().serve().await, file(3_000));
-    let sent = send(&url, &reports, 7, PATIENCE, false, pin!(pending())).await;
+    let args = args::Submit { in_flight: NonZeroUsize::new(7).unwrap(), ..submit(&fake.clone().serve().await) };
+    let sent = send(&args, file(3_000), false, pin!(pending())).await;
     assert_eq!((sent.summary.acknowledged, fake.state().seen.len()), (3_000, 3_000));
     assert_eq!(sent.summary.ended(false), Ended::Well);
 }
@@ -125,8 +148,8 @@ async fn thousands_of_reports_pass_through_a_small_window() {
 async fn without_patience_a_report_that_is_put_off_is_given_up() {
     let fake = Fake::default();
     fake.state().does = [("1".to_owned(), Does::Postpones(u32::MAX))].into();
-    let (url, reports) = (fake.serve().await, file(2));
-    let sent = send(&url, &reports, 10, Duration::ZERO, false, pin!(pending())).await;
+    let args = args::Submit { give_up_after: Duration::ZERO, ..submit(&fake.serve().await) };
+    let sent = send(&args, file(2), false, pin!(pending())).await;
     assert_eq!((sent.summary.acknowledged, sent.summary.unknown), (1, 1));
     assert!(sent.stderr.contains("not known to be kept"), "{}", sent.stderr);
 }
@@ -136,9 +159,10 @@ async fn nobody_there_is_said_at_once_and_tried_again_until_patience_ends() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    let sent = send(&url, &file(2), 10, Duration::from_millis(300), false, pin!(pending())).await;
+    let args = args::Submit { give_up_after: Duration::from_millis(300), ..submit(&url) };
+    let sent = send(&args, file(2), false, pin!(pending())).await;
     let sentence = format!("cannot connect to the collector at {url}: connection refused");
-    assert_eq!(sent.left.err().unwrap().message.en, sentence);
+    assert_eq!(sent.ended.err().unwrap().message.en, sentence);
     assert_eq!(sent.stderr.matches(&sentence).count(), 1, "{}", sent.stderr);
     assert_eq!((sent.summary.unknown, sent.summary.not_sent), (0, 2));
     assert!(sent.stdout.ends_with("0 unknown, 2 not sent\n"), "{}", sent.stdout);
@@ -147,8 +171,8 @@ async fn nobody_there_is_said_at_once_and_tried_again_until_patience_ends() {
 #[tokio::test]
 async fn somebody_else_there_ends_the_command() {
     let url = Fake::default().serve_queries_alone().await;
-    let sent = send(&url, &file(1), 10, PATIENCE, false, pin!(pending())).await;
-    assert_eq!(sent.left.err().unwrap().reason, "UNIMPLEMENTED");
+    let sent = send(&submit(&url), file(1), false, pin!(pending())).await;
+    assert_eq!(sent.ended.err().unwrap().reason, "UNIMPLEMENTED");
     assert_eq!(sent.summary.not_sent, 1);
 }
 
@@ -156,38 +180,79 @@ async fn somebody_else_there_ends_the_command() {
 async fn ctrl_c_leaves_nothing_untold() {
     let fake = Fake::default();
     fake.state().does = [("1".to_owned(), Does::Postpones(u32::MAX))].into();
-    let (url, reports) = (fake.serve().await, file(2));
-    let interrupt = pin!(tokio::time::sleep(Duration::from_millis(500)));
-    let sent = send(&url, &reports, 10, PATIENCE, false, interrupt).await;
-    assert!(sent.left.unwrap().interrupted);
+    let args = submit(&fake.serve().await);
+    let interrupt = pin!(tokio::time::sleep(Duration::from_millis(800)));
+    let sent = send(&args, file(2), false, interrupt).await;
+    assert!(sent.ended.unwrap());
     assert_eq!((sent.summary.acknowledged, sent.summary.unknown), (1, 1));
-    let sent = send(&url, &reports, 10, PATIENCE, false, pin!(ready(()))).await;
+    let sent = send(&args, file(2), false, pin!(ready(()))).await;
     assert_eq!(sent.summary.not_sent, 2, "also before the first report");
 }
 
 #[tokio::test]
 async fn fates_are_asked_for_until_they_are_known() {
     let fake = Fake::default();
-    let (url, reports) = (fake.clone().serve().await, file(100));
-    send(&url, &reports, 50, PATIENCE, false, pin!(pending())).await;
     fake.state().not_found = 150;
-
-    let (output, written) = captured(false, Lang::En);
-    let teller = Teller { file: "r.csv", output: &output };
-    let mut summary = Summary { reports: 100, acknowledged: 100, ..Summary::default() };
-    let mut interrupt: Interrupt<'_> = pin!(pending());
-    let interrupted = fates::ask(&url, reports.iter().collect(), PATIENCE, teller, &mut interrupt, &mut summary).await;
-    assert!(!interrupted.unwrap());
-    let fates = summary.fates.clone().unwrap();
+    let args = args::Submit { wait: true, ..submit(&fake.clone().serve().await) };
+    let sent = send(&args, file(100), false, pin!(pending())).await;
+    assert!(!sent.ended.unwrap());
+    let fates = sent.summary.fates.clone().unwrap();
     assert_eq!((fates.accepted, fates.rejected, fates.undecided), (99, 1, 0));
-    assert_eq!(summary.ended(false), Ended::Badly);
-    let (stdout, stderr) = written();
-    assert_eq!(stdout, "");
-    assert!(stderr.starts_with("r.csv:3  2 x 2022  ") && stderr.ends_with(": rejected\n"), "{stderr}");
+    assert_eq!(sent.summary.ended(false), Ended::Badly);
+    assert_eq!(sent.stdout.matches("acknowledged, revision").count(), 100);
+    assert!(sent.stderr.starts_with("r.csv:3  2 x 2022  ") && sent.stderr.ends_with(": rejected\n"), "{}", sent.stderr);
 
     fake.state().not_found = u32::MAX;
-    let mut summary = Summary::default();
-    let asked = fates::ask(&url, reports.iter().collect(), Duration::ZERO, teller, &mut interrupt, &mut summary).await;
-    assert!(!asked.unwrap());
-    assert_eq!(summary.fates.unwrap().undecided, 100);
+    let args = args::Submit { give_up_after: Duration::ZERO, ..args };
+    let sent = send(&args, file(100), false, pin!(pending())).await;
+    assert!(!sent.ended.unwrap());
+    assert_eq!(sent.summary.fates.unwrap().undecided, 100);
+}
+
+#[tokio::test]
+async fn an_id_that_is_none_or_has_two_contents_is_told_of_and_the_rest_is_sent() {
+    let fake = Fake::default();
+    let mut reports = file(4);
+    let reused = "0192f0c1-2b3c-7d4e-8f50-112233445566";
+    for (report, id) in reports.iter_mut().zip(["a-b", reused, reused]) {
+        report.report.submission_id = id.to_owned();
+    }
+    let sent = send(&submit(&fake.clone().serve().await), reports, true, pin!(pending())).await;
+    assert_eq!((sent.summary.acknowledged, sent.summary.refused), (2, 2));
+    let mut refused: Vec<_> = sent.lines().into_iter().filter(|line| line["outcome"] == "refused").collect();
+    refused.sort_by_key(|line| line["line"].as_u64());
+    let said = refused.iter().map(|line| (line["line"].as_u64().unwrap(), line["reason"].as_str().unwrap()));
+    assert_eq!(said.collect::<Vec<_>>(), [(2, "SUBMISSION_ID_MALFORMED"), (4, "SUBMISSION_ID_REUSED")]);
+    assert_eq!(refused[0]["violations"][0]["field"], "submission_id");
+    assert_eq!(fake.state().seen.len(), 2);
+}
+
+/// Goal: a command that was interrupted goes on where it was, under the same ids, and then has forgotten the file.
+#[tokio::test]
+async fn with_a_spool_an_interrupted_command_goes_on() {
+    let (fake, dir) = (Fake::default(), tempfile::tempdir().unwrap());
+    fake.state().does = [("1".to_owned(), Does::Postpones(u32::MAX))].into();
+    fake.state().not_found = u32::MAX;
+    let spool = Some(dir.path().join("spool"));
+    let args = args::Submit { wait: true, spool, ..submit(&fake.clone().serve().await) };
+    let interrupt = pin!(tokio::time::sleep(Duration::from_millis(800)));
+    let sent = send(&args, file(2), true, interrupt).await;
+    assert!(sent.ended.as_ref().is_ok_and(|interrupted| *interrupted));
+    assert_eq!((sent.summary.acknowledged, sent.summary.unknown), (1, 1));
+    assert!(sent.stderr.contains("2 reports stay in the spool"), "{}", sent.stderr);
+    let ids =
+        |sent: &Sent| sent.lines().into_iter().map(|line| line["submission_id"].to_string()).collect::<BTreeSet<_>>();
+
+    fake.state().does.clear();
+    fake.state().not_found = 0;
+    let again = send(&args, file(2), true, pin!(pending())).await;
+    assert!(!again.ended.as_ref().unwrap());
+    assert_eq!((again.summary.acknowledged, again.summary.unknown), (2, 0));
+    let fates = again.summary.fates.clone().unwrap();
+    assert_eq!((fates.accepted, fates.rejected, fates.undecided), (1, 1, 0));
+    assert_eq!((ids(&again), ids(&again).len()), (ids(&sent), 2));
+    assert_eq!(fake.state().seen.iter().filter(|(unit, _)| unit == "2").count(), 1, "it was acknowledged before");
+
+    let anew = send(&args, file(2), true, pin!(pending())).await;
+    assert!(ids(&anew).is_disjoint(&ids(&sent)), "what was told is forgotten: the file is sent anew");
 }

@@ -106,8 +106,12 @@ async fn totals(
     org_unit: &str,
     (data_set, period): (&str, &str),
 ) -> anyhow::Result<Totals> {
-    let question =
-        GetTotalsRequest { org_unit: org_unit.to_owned(), data_set: data_set.to_owned(), period: period.to_owned() };
+    let question = GetTotalsRequest {
+        org_unit: org_unit.to_owned(),
+        data_set: data_set.to_owned(),
+        period: period.to_owned(),
+        ..GetTotalsRequest::default()
+    };
     query.get_totals(question).await?.into_inner().totals.context("an answer without totals")
 }
 

@@ -163,7 +163,8 @@ impl Figures<'_> {
         let mut totals: Vec<Totals> = Vec::new();
         for period in periods {
             let (org_unit, period) = (row.unit_code.clone(), period.to_string());
-            let request = GetTotalsRequest { org_unit, data_set: data_set.clone(), period };
+            let request =
+                GetTotalsRequest { org_unit, data_set: data_set.clone(), period, ..GetTotalsRequest::default() };
             let answer =
                 self.query.get_totals(request).await.map_err(|status| anyhow::anyhow!("{}", status.message()))?;
             totals.push(answer.into_inner().totals.context("an answer without totals")?);

@@ -1,5 +1,11 @@
 //! A collector and a query service that do as a test tells them.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "for tests alone: what does not hold has failed one"
+)]
+
 use std::{
     collections::{HashMap, VecDeque},
     pin::Pin,
@@ -14,14 +20,17 @@ use proto::pb::{
         submit_stream_response::Outcome,
     },
     query::v1::{
-        Fate, GetSubmissionRequest, GetSubmissionResponse, GetTotalsRequest, GetTotalsResponse, ListChildTotalsRequest,
-        ListChildTotalsResponse, ListReportsRequest, ListReportsResponse, Totals, UnitReport, WatchTotalsRequest,
-        WatchTotalsResponse,
+        BatchGetTotalsRequest, BatchGetTotalsResponse, Fate, GetCatalogueRequest, GetCatalogueResponse,
+        GetReportRequest, GetReportResponse, GetSeriesRequest, GetSeriesResponse, GetSubmissionRequest,
+        GetSubmissionResponse, GetTotalsRequest, GetTotalsResponse, ListBreakdownRequest, ListBreakdownResponse,
+        ListChildTotalsRequest, ListChildTotalsResponse, ListContributionsRequest, ListContributionsResponse,
+        ListOrgUnitsRequest, ListOrgUnitsResponse, ListReportsRequest, ListReportsResponse, Totals, UnitReport,
+        WatchManyRequest, WatchManyResponse, WatchTotalsRequest, WatchTotalsResponse,
         query_service_server::{QueryService, QueryServiceServer},
     },
     report::v1::{Report, Severity, Violation},
 };
-use tokio::{net::TcpListener, sync::mpsc};
+use tokio::{net::TcpListener, sync::mpsc, time::Instant};
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{
     Code, Request, Response, Status, Streaming,
@@ -33,8 +42,10 @@ use tonic::{
 
 /// What a collector does with a report, by the unit's code.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Does {
+pub enum Does {
+    /// Keeps it.
     Acknowledges,
+    /// Says that it can never count.
     Refuses,
     /// Asks for it again, so many times, then acknowledges.
     Postpones(u32),
@@ -44,30 +55,79 @@ pub(crate) enum Does {
     Poisoned,
 }
 
-#[derive(Clone, Default)]
-pub(crate) struct Fake(Arc<Mutex<State>>);
+/// Both services; clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Fake(Arc<Mutex<State>>);
 
-#[derive(Default)]
-pub(crate) struct State {
-    pub(crate) does: HashMap<String, Does>,
+/// What they are told, and what they have seen.
+#[derive(Debug)]
+pub struct State {
+    /// What the collector does with the reports of a unit, if not acknowledge them.
+    pub does: HashMap<String, Does>,
     /// Every report that came in, in order: unit and submission id.
-    pub(crate) seen: Vec<(String, String)>,
+    pub seen: Vec<(String, String)>,
+    /// When each of these came, and with what revision.
+    pub came: Vec<(Instant, Option<i64>)>,
+    /// The pause that the collector asks for where it postpones.
+    pub postpones_for: Duration,
+    /// What the collector answers to those who open a stream, the first one first; then it opens them.
+    pub opens_with: VecDeque<Status>,
+    /// How often a submission must have come in before the query service knows it.
+    pub known_after: usize,
+    /// What the query service answers to questions for fates, the first one first, before it says what it knows.
+    pub answers_with: VecDeque<Status>,
+    /// When it was asked for a fate.
+    pub asked: Vec<Instant>,
     /// How many times the query service does not know a submission yet.
-    pub(crate) not_found: u32,
+    pub not_found: u32,
     /// What each watcher sees before its stream breaks, the first one first.
-    pub(crate) watched: VecDeque<Vec<Totals>>,
+    pub watched: VecDeque<Vec<Totals>>,
     /// What is answered to whoever asks for totals.
-    pub(crate) totals: Option<Totals>,
+    pub totals: Option<Totals>,
     /// The pages of a list of reports; the token of each is its number.
-    pub(crate) pages: Vec<Vec<UnitReport>>,
+    pub pages: Vec<Vec<UnitReport>>,
     /// Every question for reports that came in.
-    pub(crate) asked: Vec<ListReportsRequest>,
+    pub listed: Vec<ListReportsRequest>,
+    /// What is answered to whoever asks for a series.
+    pub series: Option<GetSeriesResponse>,
+    /// What is answered to whoever asks for a report.
+    pub report: Option<GetReportResponse>,
+    /// The pages of contributions; the token of each is its number.
+    pub contributions: Vec<ListContributionsResponse>,
+    /// Every question for contributions that came in.
+    pub explained: Vec<ListContributionsRequest>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            does: HashMap::new(),
+            seen: Vec::new(),
+            came: Vec::new(),
+            postpones_for: Duration::from_millis(20),
+            opens_with: VecDeque::new(),
+            known_after: 1,
+            answers_with: VecDeque::new(),
+            asked: Vec::new(),
+            not_found: 0,
+            watched: VecDeque::new(),
+            totals: None,
+            pages: Vec::new(),
+            listed: Vec::new(),
+            series: None,
+            report: None,
+            contributions: Vec::new(),
+            explained: Vec::new(),
+        }
+    }
 }
 
 impl Fake {
     fn answer(&self, report: &Report) -> Option<Outcome> {
         let mut state = self.state();
         state.seen.push((report.org_unit.clone(), report.submission_id.clone()));
+        state.came.push((Instant::now(), report.revision));
+        let retry_after = Some(proto::duration(state.postpones_for));
         let does = state.does.entry(report.org_unit.clone()).or_insert(Does::Acknowledges);
         let acknowledged =
             Acknowledgement { submission_id: report.submission_id.clone(), revision: 1, ..Default::default() };
@@ -86,7 +146,6 @@ impl Fake {
             }
             Does::Postpones(times) => {
                 *times -= 1;
-                let retry_after = Some(proto::duration(Duration::from_millis(20)));
                 Some(Outcome::Refusal(Refusal {
                     code: Code::Unavailable.into(),
                     reason: "LOG_UNAVAILABLE".to_owned(),
@@ -102,18 +161,26 @@ impl Fake {
         }
     }
 
-    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+    /// To look at and to change; not to be held while anybody is to be served.
+    pub fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap()
     }
 
     /// Serves both on a port of its own; gives back the URL.
-    pub(crate) async fn serve(self) -> String {
+    pub async fn serve(self) -> String {
         let collector = CollectorServiceServer::new(self.clone());
         serve(Server::builder().add_service(collector).add_service(QueryServiceServer::new(self))).await
     }
 
+    /// The same on a port that somebody has chosen.
+    pub fn serve_on(self, listener: TcpListener) {
+        let collector = CollectorServiceServer::new(self.clone());
+        let router = Server::builder().add_service(collector).add_service(QueryServiceServer::new(self));
+        tokio::spawn(router.serve_with_incoming(TcpIncoming::from(listener)));
+    }
+
     /// The same without the collector.
-    pub(crate) async fn serve_queries_alone(self) -> String {
+    pub async fn serve_queries_alone(self) -> String {
         serve(Server::builder().add_service(QueryServiceServer::new(self))).await
     }
 }
@@ -143,6 +210,9 @@ impl CollectorService for Fake {
         &self,
         request: Request<Streaming<SubmitStreamRequest>>,
     ) -> Result<Response<Self::SubmitStreamStream>, Status> {
+        if let Some(status) = self.state().opens_with.pop_front() {
+            return Err(status);
+        }
         let (receipts, outgoing) = mpsc::channel(8);
         let (mut reports, fake) = (request.into_inner(), self.clone());
         tokio::spawn(async move {
@@ -167,6 +237,13 @@ impl QueryService for Fake {
     ) -> Result<Response<GetSubmissionResponse>, Status> {
         let submission_id = request.into_inner().submission_id;
         let mut state = self.state();
+        state.asked.push(Instant::now());
+        if let Some(status) = state.answers_with.pop_front() {
+            return Err(status);
+        }
+        if state.seen.iter().filter(|(_, id)| *id == submission_id).count() < state.known_after {
+            return Err(Status::not_found("nothing is known of it"));
+        }
         if state.not_found > 0 {
             state.not_found -= 1;
             return Err(Status::not_found("on its way"));
@@ -188,10 +265,58 @@ impl QueryService for Fake {
         let request = request.into_inner();
         let page = request.page_token.parse().unwrap_or(0);
         let mut state = self.state();
-        state.asked.push(request);
+        state.listed.push(request);
         let reports = state.pages[page].clone();
         let next_page_token = if page + 1 < state.pages.len() { (page + 1).to_string() } else { String::new() };
         Ok(Response::new(ListReportsResponse { reports, next_page_token }))
+    }
+
+    async fn get_series(&self, _: Request<GetSeriesRequest>) -> Result<Response<GetSeriesResponse>, Status> {
+        Ok(Response::new(self.state().series.clone().ok_or_else(|| Status::unimplemented(""))?))
+    }
+
+    async fn get_report(&self, _: Request<GetReportRequest>) -> Result<Response<GetReportResponse>, Status> {
+        Ok(Response::new(self.state().report.clone().ok_or_else(|| Status::unimplemented(""))?))
+    }
+
+    async fn list_contributions(
+        &self,
+        request: Request<ListContributionsRequest>,
+    ) -> Result<Response<ListContributionsResponse>, Status> {
+        let request = request.into_inner();
+        let page = request.page_token.parse().unwrap_or(0);
+        let mut state = self.state();
+        state.explained.push(request);
+        let next_page_token = if page + 1 < state.contributions.len() { (page + 1).to_string() } else { String::new() };
+        Ok(Response::new(ListContributionsResponse { next_page_token, ..state.contributions[page].clone() }))
+    }
+
+    async fn batch_get_totals(
+        &self,
+        _: Request<BatchGetTotalsRequest>,
+    ) -> Result<Response<BatchGetTotalsResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn list_breakdown(
+        &self,
+        _: Request<ListBreakdownRequest>,
+    ) -> Result<Response<ListBreakdownResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn get_catalogue(&self, _: Request<GetCatalogueRequest>) -> Result<Response<GetCatalogueResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn list_org_units(&self, _: Request<ListOrgUnitsRequest>) -> Result<Response<ListOrgUnitsResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    type WatchManyStream = Pin<Box<dyn Stream<Item = Result<WatchManyResponse, Status>> + Send>>;
+
+    async fn watch_many(&self, _: Request<WatchManyRequest>) -> Result<Response<Self::WatchManyStream>, Status> {
+        Err(Status::unimplemented(""))
     }
 
     async fn list_child_totals(

@@ -1,0 +1,321 @@
+//! `tonghop agent`: a folder whose files of reports are sent, answered and put away.
+//!
+//! Where a file is says how far it has come: in the folder itself it waits, in `sending/` it is on its way, in `done/` or
+//! `refused/` it has its answer. The client's spool knows the reports of a file under a name made of the file's content. So
+//! the agent may be killed at any moment: what it finds in `sending/` it takes up again, and sends nothing twice.
+
+mod answer;
+mod folder;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, ffi::OsString, io, pin::Pin, time::Duration};
+
+use client::{Client, Config, Event, Events, Progress, SendError, Service, Trouble};
+use domain::Catalogue;
+use tokio::{signal::unix, time::Instant};
+
+use crate::{
+    Ended, args, check,
+    output::{Failure, Output, both},
+    peer::Peer,
+    report_file::{self, File, Format, MAX_BYTES},
+    submit::{batch, unopened, unspooled},
+};
+
+use self::{
+    answer::{Answer, Fate},
+    folder::{Folder, Text},
+};
+
+/// Files that are on their way at a time.
+const AT_A_TIME: usize = 16;
+/// How soon after a report is finished its file is looked at.
+const SOON: Duration = Duration::from_millis(100);
+/// What the agent's batches are called, apart from those of others.
+const OURS: &str = "agent-";
+
+/// Somebody who wants the agent to stop.
+type Interrupt<'a> = Pin<&'a mut (dyn Future<Output = ()> + 'a)>;
+
+pub(crate) async fn run(args: &args::Agent, output: &Output) -> Result<Ended, Failure> {
+    let mut terminated = unix::signal(unix::SignalKind::terminate())
+        .map_err(|error| Failure::caused("không khởi động được", "cannot start", &error))?;
+    let mut interrupted = Box::pin(async {
+        tokio::select! {
+            stopped = tokio::signal::ctrl_c() => {
+                // Without a handler the signal ends the process, which is as good.
+                if stopped.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+            _ = terminated.recv() => {}
+        }
+    });
+    watch(args, output, interrupted.as_mut()).await
+}
+
+/// Watches the folder until somebody stops it, or with `--once` until every file has its answer.
+async fn watch(args: &args::Agent, output: &Output, interrupt: Interrupt<'_>) -> Result<Ended, Failure> {
+    let folder = Folder::open(&args.folder)?;
+    let config =
+        Config { give_up_after: args.give_up_after, ..Config::new(&args.collector, &args.spool).asking(&args.query) };
+    let (client, events) = Client::watched(config).await.map_err(|error| unopened(&error))?;
+    let catalogue = args.catalogue.as_deref().map(check::load).transpose()?;
+    let peers = Peers { collector: Peer::collector(&args.collector), query: Peer::query(&args.query), quiet: None };
+    let mut agent =
+        Agent { args, output, folder, client, peers, catalogue, files: BTreeMap::new(), is_any_refused: false };
+    let ended = agent.run(events, interrupt).await;
+    agent.client.shutdown().await;
+    ended
+}
+
+/// The services, and which of them is known to be away.
+struct Peers {
+    collector: Peer,
+    query: Peer,
+    quiet: Option<Service>,
+}
+
+/// A file in `sending/`.
+#[derive(Debug, Default)]
+struct Sending {
+    /// The name of its batch, once it is spooled.
+    batch: Option<String>,
+    /// Whether it was said why it cannot be spooled yet.
+    is_told: bool,
+}
+
+struct Agent<'a> {
+    args: &'a args::Agent,
+    output: &'a Output,
+    folder: Folder,
+    client: Client,
+    peers: Peers,
+    catalogue: Option<Catalogue>,
+    files: BTreeMap<OsString, Sending>,
+    is_any_refused: bool,
+}
+
+impl Agent<'_> {
+    async fn run(&mut self, mut events: Events, mut interrupt: Interrupt<'_>) -> Result<Ended, Failure> {
+        let left = self.folder.sending().map_err(|error| unreadable(&error))?;
+        self.files = left.into_iter().map(|name| (name, Sending::default())).collect();
+        self.spool_all().await?;
+        self.forget_orphans().await?;
+        loop {
+            let waiting = self.look().await?;
+            if self.args.once && self.files.is_empty() && waiting == 0 {
+                return Ok(if self.is_any_refused { Ended::Badly } else { Ended::Well });
+            }
+            let mut next_look = Instant::now() + self.args.every;
+            loop {
+                tokio::select! {
+                    biased;
+                    () = interrupt.as_mut() => {
+                        return Ok(if self.args.once { Ended::Interrupted } else { Ended::Well });
+                    }
+                    () = tokio::time::sleep_until(next_look) => break,
+                    event = events.next() => match event {
+                        Some(Event::Finished(..)) => next_look = next_look.min(Instant::now() + SOON),
+                        Some(Event::Acknowledged(..)) => self.peers.quiet = None,
+                        Some(Event::Trouble(trouble)) => self.trouble(&trouble),
+                        Some(_) => {}
+                        None => return Ok(Ended::Interrupted),
+                    },
+                }
+            }
+        }
+    }
+
+    /// Takes what is ready, spools what is not and puts away what is finished; how many files are not taken yet.
+    async fn look(&mut self) -> Result<usize, Failure> {
+        let room = AT_A_TIME.saturating_sub(self.files.len());
+        let looked = self.folder.take(self.args.quiet_for, room).map_err(|error| unreadable(&error))?;
+        self.files.extend(looked.taken.into_iter().map(|name| (name, Sending::default())));
+        self.spool_all().await?;
+        let spooled: Vec<(OsString, String)> =
+            self.files.iter().filter_map(|(name, file)| Some((name.clone(), file.batch.clone()?))).collect();
+        for (name, batch) in spooled {
+            if self.client.unfinished(&batch).await.map_err(|error| unspooled(&error.into()))? == 0 {
+                self.finish(name, batch).await?;
+            }
+        }
+        Ok(looked.waiting)
+    }
+
+    /// Spools the files that are not spooled yet.
+    async fn spool_all(&mut self) -> Result<(), Failure> {
+        let new: Vec<OsString> =
+            self.files.iter().filter(|(_, file)| file.batch.is_none()).map(|(name, _)| name.clone()).collect();
+        for name in new {
+            self.spool(name).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads a file and spools its reports. One that cannot be read is answered at once.
+    async fn spool(&mut self, name: OsString) -> Result<(), Failure> {
+        let shown = name.to_string_lossy().into_owned();
+        let text = match self.folder.read(&name) {
+            Ok(Text::Words(text)) => text,
+            Ok(Text::TooLarge) => {
+                return self.put_away(&name, &Answer::of_sentence(&shown, &answer::too_large(MAX_BYTES)));
+            }
+            Ok(Text::NotUtf8) => return self.put_away(&name, &Answer::of_sentence(&shown, &answer::not_utf8())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // Somebody has taken it away.
+                self.files.remove(&name);
+                return Ok(());
+            }
+            Err(error) => {
+                let failure =
+                    Failure::caused(&format!("không đọc được {shown}"), &format!("cannot read {shown}"), &error);
+                self.tell_once(&name, &failure);
+                return Ok(());
+            }
+        };
+        // Only names with one of the endings are taken.
+        let Some(format) = Format::of_name(&shown) else { return Ok(()) };
+        let reports = match report_file::read(format, &text, self.catalogue.as_ref()) {
+            Ok(File { reports, .. }) => reports,
+            Err(faults) => return self.put_away(&name, &Answer::of_faults(&shown, &faults)),
+        };
+        if reports.is_empty() {
+            return self.put_away(&name, &Answer::of_sentence(&shown, &answer::empty()));
+        }
+        let batch = format!("{OURS}{}", batch::name(format, &text));
+        let (to_send, _) = batch::of(&reports);
+        match self.client.send_batch(&batch, to_send).await {
+            Ok(()) => {
+                if let Some(file) = self.files.get_mut(&name) {
+                    *file = Sending { batch: Some(batch), is_told: false };
+                }
+            }
+            Err(error @ SendError::TooLarge(_)) => {
+                return self.put_away(&name, &Answer::of_sentence(&shown, &unspooled(&error).message));
+            }
+            Err(error @ SendError::Full(_)) => {
+                // There is room when others are finished.
+                self.tell_once(&name, &unspooled(&error));
+            }
+            Err(error) => return Err(unspooled(&error)),
+        }
+        Ok(())
+    }
+
+    /// Answers a file whose reports all have their fates.
+    async fn finish(&mut self, name: OsString, batch: String) -> Result<(), Failure> {
+        let shown = name.to_string_lossy().into_owned();
+        let read = self.folder.read(&name);
+        let Some(format) = Format::of_name(&shown) else { return Ok(()) };
+        let reports = match read {
+            Ok(Text::Words(text)) if batch == format!("{OURS}{}", batch::name(format, &text)) => {
+                report_file::read(format, &text, self.catalogue.as_ref())
+                    .map_or_else(|_| Vec::new(), |file| file.reports)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.files.remove(&name);
+                return self.forget(&batch).await;
+            }
+            Err(error) => {
+                let failure =
+                    Failure::caused(&format!("không đọc được {shown}"), &format!("cannot read {shown}"), &error);
+                self.tell_once(&name, &failure);
+                return Ok(());
+            }
+            // Somebody has written to it after it was taken: what it says now is to be sent as well.
+            Ok(_) => {
+                self.files.insert(name, Sending::default());
+                return self.forget(&batch).await;
+            }
+        };
+        let (to_send, refused) = batch::of(&reports);
+        let mut fates: BTreeMap<usize, Fate> =
+            refused.into_iter().map(|(index, refusal)| (index, Fate::refused(refusal))).collect();
+        for member in self.client.batch(&batch).await.map_err(|error| unspooled(&error.into()))? {
+            let Ok(index) = usize::try_from(member.number) else { continue };
+            match member.progress {
+                Some(Progress::Finished(outcome)) => fates.insert(index, Fate { id: Some(member.id), outcome }),
+                Some(_) => return Ok(()),
+                None => fates.insert(index, Fate { id: Some(member.id), ..Fate::refused(batch::reused()) }),
+            };
+        }
+        if fates.len() < reports.len() {
+            // The spool has forgotten it: it may be years old.
+            self.client.send_batch(&batch, to_send).await.map_err(|error| unspooled(&error))?;
+            return Ok(());
+        }
+        let answer = Answer::of(&shown, &reports, &fates.into_values().collect::<Vec<_>>());
+        self.put_away(&name, &answer)?;
+        self.forget(&batch).await
+    }
+
+    /// Puts a file where it belongs, with its answer beside it.
+    fn put_away(&mut self, name: &OsString, answer: &Answer) -> Result<(), Failure> {
+        let moved = self.folder.put_away(name, answer).map_err(|error| {
+            let shown = name.to_string_lossy();
+            Failure::caused(&format!("không chuyển được tệp {shown}"), &format!("cannot move {shown}"), &error)
+        })?;
+        self.is_any_refused |= !answer.is_good();
+        self.files.remove(name);
+        let of_output = || answer.line(&moved, self.output);
+        self.output.result(|| answer.summary(&moved), of_output);
+        Ok(())
+    }
+
+    /// Forgets a batch, unless another file says the same.
+    async fn forget(&self, batch: &str) -> Result<(), Failure> {
+        if self.files.values().any(|file| file.batch.as_deref() == Some(batch)) {
+            return Ok(());
+        }
+        self.client.forget_batch(batch).await.map_err(|error| unspooled(&error.into()))
+    }
+
+    /// Forgets the batches of files that were put away before the spool could be told.
+    async fn forget_orphans(&self) -> Result<(), Failure> {
+        let batches = self.client.batches().await.map_err(|error| unspooled(&error.into()))?;
+        for batch in batches.iter().filter(|batch| batch.starts_with(OURS)) {
+            if self.client.unfinished(batch).await.map_err(|error| unspooled(&error.into()))? == 0 {
+                self.forget(batch).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_once(&mut self, name: &OsString, failure: &Failure) {
+        if let Some(file) = self.files.get_mut(name)
+            && !std::mem::replace(&mut file.is_told, true)
+        {
+            self.output.remark(&failure.message);
+        }
+    }
+
+    /// Says once who is away.
+    fn trouble(&mut self, trouble: &Trouble) {
+        let Peers { collector, query, quiet } = &mut self.peers;
+        let peer = |service: Service| match service {
+            Service::Collector => &*collector,
+            Service::Query => &*query,
+        };
+        let (service, failure) = match trouble {
+            Trouble::Unreachable { service, source } => (Some(*service), peer(*service).unreachable(source)),
+            Trouble::Silent(service) => (Some(*service), peer(*service).silent()),
+            Trouble::Answered { service, status } => (Some(*service), peer(*service).refused(status)),
+            Trouble::Spool(error) => (None, Failure::caused("không ghi được hàng đợi gửi", "the spool fails", error)),
+            // It will be there again, or not be reached.
+            Trouble::BrokeOff { .. } => return,
+        };
+        if service.is_none() || *quiet != service {
+            self.output.remark(&both(
+                format!("{}; sẽ thử lại", failure.message.vi),
+                format!("{}; trying again", failure.message.en),
+            ));
+        }
+        *quiet = service;
+    }
+}
+
+fn unreadable(error: &io::Error) -> Failure {
+    Failure::caused("không đọc được thư mục", "cannot read the folder", error)
+}

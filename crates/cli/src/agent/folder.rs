@@ -1,0 +1,276 @@
+//! The folder, and where in it a file is.
+
+use std::{
+    collections::HashMap,
+    ffi::{OsStr, OsString},
+    fs::{self, File, TryLockError},
+    io::{self, Read as _, Write as _},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use tokio::time::Instant;
+
+use super::answer::Answer;
+use crate::{
+    output::{Failure, both},
+    report_file::{Format, MAX_BYTES},
+};
+
+const LOCK: &str = ".tonghop-agent.lock";
+const SENDING: &str = "sending";
+const DONE: &str = "done";
+const REFUSED: &str = "refused";
+
+/// A folder that is ours alone for as long as this lives.
+#[derive(Debug)]
+pub(super) struct Folder {
+    root: PathBuf,
+    /// What each file that waits looked like, and since when.
+    seen: HashMap<OsString, (Looks, Instant)>,
+    /// The lock goes with it, however the process ends.
+    _lock: File,
+}
+
+/// What changes while a file is being written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Looks {
+    size: u64,
+    modified: Option<SystemTime>,
+}
+
+/// What looking into the folder has brought.
+#[derive(Debug, Default)]
+pub(super) struct Looked {
+    /// Files that are in `sending/` now.
+    pub(super) taken: Vec<OsString>,
+    /// How many are still where they were.
+    pub(super) waiting: usize,
+}
+
+/// What is in a file.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Text {
+    Words(String),
+    TooLarge,
+    NotUtf8,
+}
+
+impl Folder {
+    /// Takes possession of a folder.
+    pub(super) fn open(root: &Path) -> Result<Self, Failure> {
+        let shown = root.display();
+        let unusable = |error: io::Error| {
+            Failure::caused(
+                &format!("không dùng được thư mục {shown}"),
+                &format!("cannot use the folder {shown}"),
+                &error,
+            )
+        };
+        // The folder itself must be there: a name that is mistyped is not a new folder.
+        for place in [SENDING, DONE, REFUSED] {
+            match fs::create_dir(root.join(place)) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(unusable(error)),
+                _ => {}
+            }
+        }
+        let lock = File::create(root.join(LOCK)).map_err(unusable)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { root: root.to_owned(), seen: HashMap::new(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => {
+                let message = both(
+                    format!("thư mục {shown} đang do một tonghop agent khác xử lý"),
+                    format!("another tonghop agent is at work in the folder {shown}"),
+                );
+                Err(Failure { reason: "FOLDER_IN_USE".to_owned(), ..Failure::new(message) })
+            }
+            Err(TryLockError::Error(error)) => Err(unusable(error)),
+        }
+    }
+
+    /// The files that are on their way.
+    pub(super) fn sending(&self) -> io::Result<Vec<OsString>> {
+        let mut names: Vec<_> = files(&self.root.join(SENDING))?.into_iter().map(|(name, _)| name).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// Moves those files to `sending/` that have not changed for so long; at most so many.
+    pub(super) fn take(&mut self, quiet_for: Duration, most: usize) -> io::Result<Looked> {
+        let mut waiting = files(&self.root)?;
+        waiting.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let mut seen = std::mem::take(&mut self.seen);
+        let (now, mut looked) = (Instant::now(), Looked::default());
+        for (name, looks) in waiting {
+            let since = seen.remove(&name).filter(|(before, _)| *before == looks).map_or(now, |(_, since)| since);
+            let target = self.root.join(SENDING).join(&name);
+            let is_ready = looked.taken.len() < most && now.duration_since(since) >= quiet_for;
+            // One of the same name goes first.
+            if is_ready && !target.try_exists()? {
+                match fs::rename(self.root.join(&name), target) {
+                    Ok(()) => {
+                        looked.taken.push(name);
+                        continue;
+                    }
+                    // Somebody has taken it away.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    Err(error) => return Err(error),
+                }
+            }
+            looked.waiting += 1;
+            self.seen.insert(name, (looks, since));
+        }
+        Ok(looked)
+    }
+
+    /// What a file says that is on its way.
+    pub(super) fn read(&self, name: &OsStr) -> io::Result<Text> {
+        let mut bytes = Vec::new();
+        File::open(self.root.join(SENDING).join(name))?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > MAX_BYTES {
+            return Ok(Text::TooLarge);
+        }
+        Ok(String::from_utf8(bytes).map_or(Text::NotUtf8, Text::Words))
+    }
+
+    /// Moves a file from `sending/` to where its answer says that it belongs; gives back where that is, as seen from the
+    /// folder. The answer is there before the file is: if all ends in between, both are written again.
+    pub(super) fn put_away(&self, name: &OsStr, answer: &Answer) -> io::Result<PathBuf> {
+        let place = if answer.is_good() { DONE } else { REFUSED };
+        let directory = self.root.join(place);
+        let free = free_name(&directory, Path::new(name))?;
+        write(&directory, &beside(&free, ".answer.txt"), answer.text())?;
+        write(&directory, &beside(&free, ".answer.json"), &format!("{:#}\n", answer.object()))?;
+        fs::rename(self.root.join(SENDING).join(name), directory.join(&free))?;
+        for changed in [directory, self.root.join(SENDING)] {
+            File::open(changed)?.sync_all()?;
+        }
+        Ok(Path::new(place).join(free))
+    }
+}
+
+/// The files of reports in a directory that are not somebody's unfinished work, with their looks.
+fn files(directory: &Path) -> io::Result<Vec<(OsString, Looks)>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if !is_ours(&name.to_string_lossy()) {
+            continue;
+        }
+        match entry.metadata() {
+            Ok(about) if about.is_file() => {
+                files.push((name, Looks { size: about.len(), modified: about.modified().ok() }));
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(files)
+}
+
+fn is_ours(name: &str) -> bool {
+    // Names that end in .tmp or .part have neither of the endings.
+    !name.starts_with('.') && Format::of_name(name).is_some()
+}
+
+/// The name itself, or where a file has it already, one with a number: `a.csv`, `a.2.csv`.
+fn free_name(directory: &Path, name: &Path) -> io::Result<OsString> {
+    let mut free = name.as_os_str().to_owned();
+    let mut number = 1_u64;
+    while directory.join(&free).try_exists()? {
+        number += 1;
+        free = name.file_stem().unwrap_or(name.as_os_str()).to_owned();
+        free.push(format!(".{number}"));
+        if let Some(ending) = name.extension() {
+            free.push(".");
+            free.push(ending);
+        }
+    }
+    Ok(free)
+}
+
+fn beside(name: &OsStr, ending: &str) -> OsString {
+    let mut beside = name.to_owned();
+    beside.push(ending);
+    beside
+}
+
+/// Writes a file so that it is there as a whole or not at all.
+fn write(directory: &Path, name: &OsStr, text: &str) -> io::Result<()> {
+    let mut unfinished = OsString::from(".");
+    unfinished.push(name);
+    unfinished.push(".tmp");
+    let unfinished = directory.join(unfinished);
+    let mut file = File::create(&unfinished)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(unfinished, directory.join(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn names(directory: PathBuf) -> Vec<String> {
+        let mut names: Vec<_> =
+            fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn only_whole_files_of_reports_are_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut folder = Folder::open(dir.path()).unwrap();
+        for name in ["a.csv", "b.json", ".c.csv", "d.csv.tmp", "e.csv.part", "f.txt"] {
+            fs::write(dir.path().join(name), "x").unwrap();
+        }
+        fs::create_dir(dir.path().join("g.csv")).unwrap();
+        let quiet_for = Duration::from_millis(100);
+        let looked = folder.take(quiet_for, 9).unwrap();
+        assert_eq!((looked.taken, looked.waiting), (vec![], 2), "they may be unfinished");
+        std::thread::sleep(quiet_for);
+        fs::write(dir.path().join("a.csv"), "xy").unwrap();
+        let looked = folder.take(quiet_for, 9).unwrap();
+        assert_eq!((looked.taken, looked.waiting), (vec![OsString::from("b.json")], 1), "the other has grown");
+        std::thread::sleep(quiet_for);
+        assert_eq!(folder.take(quiet_for, 0).unwrap().taken, [""; 0], "when there is no room none is taken");
+        assert_eq!(folder.take(quiet_for, 9).unwrap().taken, ["a.csv"]);
+        fs::write(dir.path().join("a.csv"), "new").unwrap();
+        assert_eq!(folder.take(Duration::ZERO, 9).unwrap().waiting, 1, "the one before it is on its way");
+        assert_eq!(folder.sending().unwrap(), ["a.csv", "b.json"]);
+        assert_eq!(folder.read(OsStr::new("a.csv")).unwrap(), Text::Words("xy".to_owned()));
+    }
+
+    #[test]
+    fn a_file_is_put_away_under_a_free_name_with_its_answer() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut folder = Folder::open(dir.path()).unwrap();
+        let answer = Answer::of_sentence("a.csv", &both("sai", "wrong"));
+        for expected in ["refused/a.csv", "refused/a.2.csv", "refused/a.3.csv"] {
+            fs::write(dir.path().join("a.csv"), expected).unwrap();
+            folder.take(Duration::ZERO, 1).unwrap();
+            assert_eq!(folder.put_away(OsStr::new("a.csv"), &answer).unwrap(), Path::new(expected));
+            assert_eq!(fs::read_to_string(dir.path().join(expected)).unwrap(), expected);
+            let told = fs::read_to_string(dir.path().join(format!("{expected}.answer.json"))).unwrap();
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&told).unwrap()["file"], json!("a.csv"));
+        }
+        assert_eq!(names(dir.path().join("refused")).len(), 9);
+        assert_eq!(names(dir.path().join("sending")).len(), 0);
+    }
+
+    #[test]
+    fn a_folder_is_used_by_one_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::open(dir.path()).unwrap();
+        assert_eq!(Folder::open(dir.path()).unwrap_err().reason, "FOLDER_IN_USE");
+        drop(folder);
+        assert!(Folder::open(dir.path()).is_ok());
+        let missing = Folder::open(&dir.path().join("missing")).unwrap_err();
+        assert!(missing.message.en.starts_with("cannot use the folder"), "{missing:?}");
+    }
+}

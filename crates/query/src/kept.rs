@@ -1,0 +1,152 @@
+//! Answers that are kept while they are true.
+//!
+//! An answer says up to which position of the log it counts. It is true for as long as its partition stands there, and that is
+//! looked up for each question ([`crate::pulse`]): an answer from here is never older than its question.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use domain::settle::Position;
+use proto::pb::query::v1 as pb;
+
+use crate::{pulse::Beat, question::Question, refused::Refused};
+
+/// What was answered.
+#[derive(Clone, Debug)]
+struct Answer {
+    totals: Arc<pb::Totals>,
+    /// The look that had begun when it was read.
+    read_after: u64,
+}
+
+/// The answer to one question; one at a time reads it anew.
+#[derive(Debug, Default)]
+pub(crate) struct Entry {
+    answer: Mutex<Option<Answer>>,
+    reading: tokio::sync::Mutex<()>,
+}
+
+impl Entry {
+    /// The answer if it is as new as a look that found its partition at a position.
+    fn answer(&self, beat: &Beat, stands: Position) -> Option<Arc<pb::Totals>> {
+        let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_true = |answer: &&Answer| answer.totals.log_position == stands.0 || answer.read_after >= beat.number;
+        answer.as_ref().filter(is_true).map(|answer| Arc::clone(&answer.totals))
+    }
+
+    /// The answer, read where it is not there or not true any more. `begun` is the last look that has begun.
+    pub(crate) async fn answer_or(
+        &self,
+        beat: &Beat,
+        stands: Position,
+        begun: impl Fn() -> u64,
+        read: impl AsyncFnOnce() -> Result<pb::Totals, Refused>,
+    ) -> Result<Arc<pb::Totals>, Refused> {
+        if let Some(totals) = self.answer(beat, stands) {
+            return Ok(totals);
+        }
+        let _alone = self.reading.lock().await;
+        // Somebody else may have read it meanwhile.
+        if let Some(totals) = self.answer(beat, stands) {
+            return Ok(totals);
+        }
+        let read_after = begun();
+        let totals = Arc::new(read().await?);
+        let answer = Answer { totals: Arc::clone(&totals), read_after };
+        *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+        Ok(totals)
+    }
+}
+
+/// The answers to the questions that were asked last.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    generations: Mutex<Generations>,
+    /// How many of each of the two generations.
+    most: usize,
+}
+
+/// When the young are many, the old ones that nobody asked for again are forgotten.
+#[derive(Debug, Default)]
+struct Generations {
+    young: HashMap<Question, Arc<Entry>>,
+    old: HashMap<Question, Arc<Entry>>,
+}
+
+impl Kept {
+    /// Keeps so many answers at most.
+    pub(crate) fn new(most: usize) -> Self {
+        Self { generations: Mutex::default(), most: most.div_ceil(2) }
+    }
+
+    /// The place of a question's answer.
+    pub(crate) fn entry(&self, question: Question) -> Arc<Entry> {
+        let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        let Generations { young, old } = &mut *generations;
+        if let Some(entry) = young.get(&question) {
+            return Arc::clone(entry);
+        }
+        let entry = old.remove(&question).unwrap_or_default();
+        if young.len() >= self.most {
+            *old = std::mem::take(young);
+        }
+        if self.most > 0 {
+            young.insert(question, Arc::clone(&entry));
+        }
+        entry
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{pulse::Pulse, tiny};
+    use std::cell::Cell;
+
+    fn question(org_unit: &str) -> Question {
+        Question::read(&tiny::catalogue(), tiny::asked(org_unit)).unwrap()
+    }
+
+    /// Goal: an answer is given again while its partition stands where it was read, and read again once that moved; one that was
+    /// read after the question is good wherever the log stands by then.
+    #[tokio::test]
+    async fn an_answer_is_given_while_it_is_true() {
+        let (pulse, entry, reads, log) = (Pulse::new(), Entry::default(), Cell::new(0), Cell::new(7));
+        let read = async || {
+            reads.set(reads.get() + 1);
+            Ok(pb::Totals { log_position: log.get(), ..pb::Totals::default() })
+        };
+        let mut beat = Beat::at(1);
+        let ask = async |beat: &Beat, stands| {
+            let totals = entry.answer_or(beat, Position(stands), || beat.number, read).await.unwrap();
+            (totals.log_position, reads.get())
+        };
+        assert_eq!(pulse.begun(), 0);
+        assert_eq!(ask(&beat, 7).await, (7, 1));
+        beat = Beat::at(2);
+        assert_eq!(ask(&beat, 7).await, (7, 1), "still true");
+        log.set(9);
+        beat = Beat::at(3);
+        assert_eq!(ask(&beat, 8).await, (9, 2), "it had moved, and then moved on");
+        assert_eq!(ask(&Beat::at(3), 8).await, (9, 2), "read after that look had begun");
+        log.set(4);
+        assert_eq!(ask(&Beat::at(4), 4).await, (4, 3), "a database that was restored");
+    }
+
+    #[test]
+    fn the_questions_asked_last_are_kept_and_no_more() {
+        let kept = Kept::new(4);
+        let first = kept.entry(question("VN"));
+        for unit in ["01", "011", "012", "02"] {
+            kept.entry(question(unit));
+        }
+        assert!(!Arc::ptr_eq(&first, &kept.entry(question("VN"))), "forgotten");
+        let again = kept.entry(question("02"));
+        kept.entry(question("021"));
+        assert!(Arc::ptr_eq(&again, &kept.entry(question("02"))));
+        let generations = kept.generations.lock().unwrap();
+        assert!(generations.young.len() + generations.old.len() <= 4);
+    }
+}

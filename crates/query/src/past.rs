@@ -1,0 +1,404 @@
+//! Totals as they stood, and what totals are made of: both are counted anew from the revisions of reports.
+
+use domain::{
+    Catalogues, OrgUnitCode, Period, Timestamp,
+    catalogue::DataSet,
+    fold::Tally,
+    recount::{self, Of},
+    settle::{Accepted, Position},
+};
+use proto::pb::query::v1 as pb;
+use store::{OwnReport, Snapshot, UnitTotals, Until};
+
+use crate::{
+    page::Sealed,
+    question::Question,
+    read::{ReadError, Reader},
+    refused::Refused,
+    state::{Series, State},
+};
+
+/// The state that the caller named; none for the present.
+pub(crate) fn until(as_of: Option<&pb::AsOf>) -> Result<Option<Until>, Refused> {
+    match as_of.and_then(|as_of| as_of.state) {
+        None => Ok(None),
+        Some(pb::as_of::State::LogPosition(position)) => Ok(Some(Until::Position(Position(position)))),
+        Some(pb::as_of::State::Instant(instant)) => {
+            let micros = instant.seconds.saturating_mul(1_000_000).saturating_add(i64::from(instant.nanos) / 1_000);
+            Ok(Some(Until::Instant(Timestamp::from_unix_micros(micros))))
+        }
+    }
+}
+
+/// Revisions that were there, and what is needed to count them.
+struct Past {
+    catalogues: Catalogues,
+    /// Those that counted.
+    standing: Vec<Accepted>,
+    up_to: Position,
+}
+
+/// The units whose reports may be in a total: all, or some by their codes.
+type Codes = Option<Vec<OrgUnitCode>>;
+
+impl Reader {
+    /// The totals as they stood.
+    pub(crate) async fn totals_then(&self, question: Question, until: Until) -> Result<pb::Totals, Refused> {
+        self.ask(async {
+            let past = self.past(question, until).await?;
+            let state = self.state_then(question, &past)?;
+            Ok(self.answer(&state, &Series::default(), past.up_to)?)
+        })
+        .await
+    }
+
+    /// Everything that may be in the totals that are asked about.
+    async fn past(&self, question: Question, until: Until) -> Result<Past, ReadError> {
+        let data_set = question.data_set(self.catalogue());
+        let span = span(data_set, question.period);
+        let mut snapshot = self.store.snapshot().await?;
+        let stands = self.refuse_beyond(&mut snapshot, data_set, until).await?;
+        let codes = self.codes(&mut snapshot, question).await?;
+        let codes = codes.as_deref().map(as_texts);
+        let revisions = snapshot.revisions(data_set.code(), span, codes.as_deref(), until).await?;
+        snapshot.end().await?;
+        let up_to = match until {
+            Until::Position(position) => position,
+            Until::Instant(_) => {
+                let last = revisions.iter().map(|revision| revision.provenance.position).max();
+                last.unwrap_or_default().min(stands)
+            }
+        };
+        let (catalogues, standing) = self.stood(revisions).await?;
+        Ok(Past { catalogues, standing, up_to })
+    }
+
+    /// Refuses a position that is not reached; gives the one that is.
+    async fn refuse_beyond(
+        &self,
+        snapshot: &mut Snapshot,
+        data_set: &DataSet,
+        until: Until,
+    ) -> Result<Position, ReadError> {
+        let stands = snapshot.position(self.partition(data_set)).await?;
+        match until {
+            Until::Position(asked) if asked > stands => {
+                Err(Refused::BeyondLog { asked: asked.0, stands: stands.0 }.into())
+            }
+            _ => Ok(stands),
+        }
+    }
+
+    /// The units whose reports may be in the totals that are asked about, by any catalogue that reports were judged by.
+    async fn codes(&self, snapshot: &mut Snapshot, question: Question) -> Result<Codes, ReadError> {
+        let catalogue = self.catalogue();
+        let of = of(catalogue, &question);
+        let Some(mut codes) = recount::may_count(catalogue, of) else { return Ok(None) };
+        let data_set = question.data_set(catalogue);
+        let versions = snapshot.judged_by(data_set.code(), span(data_set, question.period)).await?;
+        if versions.iter().any(|version| version != catalogue.version()) {
+            let catalogues = self.versions.with(&self.store, versions.iter()).await?;
+            for other in versions.iter().filter_map(|version| catalogues.find(version)) {
+                match recount::may_count(other, of) {
+                    None => return Ok(None),
+                    Some(more) => codes.extend(more),
+                }
+            }
+            codes.sort_unstable();
+            codes.dedup();
+        }
+        Ok(Some(codes))
+    }
+
+    /// The revisions that counted, each judged by its own catalogue.
+    async fn stood(&self, mut revisions: Vec<Accepted>) -> Result<(Catalogues, Vec<Accepted>), ReadError> {
+        let versions = revisions.iter().map(|revision| &revision.provenance.catalogue);
+        let catalogues = self.versions.with(&self.store, versions).await?;
+        for revision in &mut revisions {
+            // What is stored says whether any revision up to it was on time, and later ones may have added to that.
+            revision.on_time = recount::is_on_time(&catalogues, revision)?;
+        }
+        Ok((catalogues, recount::standing(revisions)))
+    }
+
+    fn state_then(&self, question: Question, past: &Past) -> Result<State, ReadError> {
+        let catalogue = self.catalogue();
+        let unit = question.unit(catalogue);
+        let (mut stored, mut reports) = (UnitTotals::default(), Vec::new());
+        if unit.is_leaf() {
+            let own = past.standing.iter().filter(|accepted| accepted.report.key.org_unit == unit.code);
+            reports = own.map(own_report).collect();
+            if !question.is_window(catalogue) {
+                stored.own = reports.pop();
+            }
+        } else {
+            stored.levels = recount::totals(&past.catalogues, of(catalogue, &question), &past.standing)?;
+            stored.changed_at = past.standing.iter().map(|accepted| accepted.provenance.received_at).max();
+        }
+        let mut state = State::new(catalogue, question, stored, reports);
+        (state.version, state.is_past) = (0, true);
+        Ok(state)
+    }
+
+    /// A page of what a cell of a unit's totals is made of.
+    pub(crate) async fn contributions(
+        &self,
+        asked: Contributions<'_>,
+        token: &str,
+        size: usize,
+    ) -> Result<pb::ListContributionsResponse, Refused> {
+        let Contributions { question, cell, level, list, .. } = asked;
+        self.ask(async {
+            let page = match Page::read(list, token)? {
+                Some(page) => page,
+                None => self.first_page(asked).await?,
+            };
+            let catalogue = self.catalogue();
+            let data_set = question.data_set(catalogue);
+            let span = span(data_set, question.period);
+            let mut snapshot = self.store.snapshot().await?;
+            let codes = self.codes(&mut snapshot, question).await?;
+            let codes = codes.as_deref().map(as_texts);
+            let looked_at =
+                snapshot.reported_by(data_set.code(), span, codes.as_deref(), &page.from, LOOKED_AT).await?;
+            let units: Vec<&str> = looked_at.iter().map(String::as_str).collect();
+            let revisions = snapshot.revisions(data_set.code(), span, Some(&units), page.until).await?;
+            snapshot.end().await?;
+            let (catalogues, standing) = self.stood(revisions).await?;
+
+            let of = of(catalogue, &question);
+            let mut given = recount::contributions(&catalogues, of, cell, &standing)?;
+            given.retain(|given| level.is_none_or(|level| given.level.as_str() == level));
+            given.retain(|given| page.is_after(&given.accepted.report.key));
+            let more = given.len() > size;
+            given.truncate(size);
+            let next = match given.last().filter(|_| more) {
+                Some(last) => {
+                    let key = &last.accepted.report.key;
+                    Some((key.org_unit.to_string(), Some(key.period)))
+                }
+                None => units.last().filter(|_| units.len() == LOOKED_AT).map(|unit| ((*unit).to_owned(), None)),
+            };
+            let next_page_token =
+                next.map(|(from, after)| Page { from, after: Some(after), ..page.clone() }.token(list));
+            let mut page_sum = 0_i64;
+            let mut contributions = Vec::with_capacity(given.len());
+            for given in given {
+                page_sum = page_sum.checked_add(given.value).ok_or(domain::fold::Overflow)?;
+                contributions.push(contribution(&catalogues, &given));
+            }
+            Ok(pb::ListContributionsResponse {
+                contributions,
+                next_page_token: next_page_token.unwrap_or_default(),
+                sum: page.sum,
+                decimals: u32::from(data_set.cells()[cell].element.value_type.decimals()),
+                contributing: page.contributing,
+                page_sum,
+                log_position: page.up_to.0,
+            })
+        })
+        .await
+    }
+
+    /// The total that all pages add up to, and where they begin.
+    async fn first_page(&self, asked: Contributions<'_>) -> Result<Page, ReadError> {
+        let Contributions { question, cell, level, until, .. } = asked;
+        let (state, until, up_to) = match until {
+            Some(until) => {
+                let past = self.past(question, until).await?;
+                (Some(self.state_then(question, &past)?), until, past.up_to)
+            }
+            None => {
+                let mut snapshot = self.store.snapshot().await?;
+                let (mut states, up_to) = self.states(&mut snapshot, &[question]).await?;
+                snapshot.end().await?;
+                (states.pop(), Until::Position(up_to), up_to)
+            }
+        };
+        let mut all = Tally::zero(0);
+        for (_, tally) in state
+            .iter()
+            .flat_map(|state| &state.tallies)
+            .filter(|(of, _)| level.is_none_or(|level| of.as_str() == level))
+        {
+            all.add(tally)?;
+        }
+        Ok(Page {
+            until,
+            up_to,
+            sum: all.given(cell),
+            contributing: all.contributions(cell),
+            from: String::new(),
+            after: None,
+        })
+    }
+}
+
+/// The most units that one page looks at, whether they gave a value or not.
+const LOOKED_AT: usize = 1_000;
+
+/// A cell of a unit's totals that is to be explained.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Contributions<'a> {
+    pub(crate) question: Question,
+    /// The cell's place.
+    pub(crate) cell: usize,
+    /// Reports of this level alone.
+    pub(crate) level: Option<&'a str>,
+    /// As it stood then.
+    pub(crate) until: Option<Until>,
+    /// All that was asked for, field by field.
+    pub(crate) list: &'a [&'a str],
+}
+
+/// Where a page begins, and what all pages together are.
+#[derive(Clone, Debug, PartialEq)]
+struct Page {
+    until: Until,
+    up_to: Position,
+    sum: Option<i64>,
+    contributing: i64,
+    /// The unit that is looked at first.
+    from: String,
+    /// Of that unit the period that was shown last, or none for all of its periods; not set on the first page.
+    after: Option<Option<Period>>,
+}
+
+impl Page {
+    fn is_after(&self, key: &domain::Key) -> bool {
+        match self.after {
+            Some(shown) if key.org_unit.as_str() == self.from => shown.is_some_and(|shown| key.period > shown),
+            _ => true,
+        }
+    }
+
+    fn token(&self, list: &[&str]) -> String {
+        let Self { until, up_to, sum, contributing, from, after } = self;
+        let until = match until {
+            Until::Position(position) => format!("p{}", position.0),
+            Until::Instant(instant) => format!("t{}", instant.unix_micros()),
+        };
+        let sum = sum.map(|sum| sum.to_string()).unwrap_or_default();
+        let after = after.flatten().map(|period| period.to_string()).unwrap_or_default();
+        Sealed::seal(list, &format!("{until}.{}.{sum}.{contributing}.{from}.{after}", up_to.0))
+    }
+
+    /// None for the first page.
+    fn read(list: &[&str], token: &str) -> Result<Option<Self>, Refused> {
+        if token.is_empty() {
+            return Ok(None);
+        }
+        let text = Sealed::open(list, token)?;
+        let fields: Vec<&str> = text.split('.').collect();
+        let read = || {
+            let [until, up_to, sum, contributing, from, after] = fields[..] else { return None };
+            let until = match until.split_at_checked(1)? {
+                ("p", position) => Until::Position(Position(position.parse().ok()?)),
+                ("t", micros) => Until::Instant(Timestamp::from_unix_micros(micros.parse().ok()?)),
+                _ => return None,
+            };
+            let sum = if sum.is_empty() { None } else { Some(sum.parse().ok()?) };
+            let after = if after.is_empty() { None } else { Some(after.parse().ok()?) };
+            Some(Self {
+                until,
+                up_to: Position(up_to.parse().ok()?),
+                sum,
+                contributing: contributing.parse().ok()?,
+                from: OrgUnitCode::new(from).ok()?.to_string(),
+                after: Some(after),
+            })
+        };
+        read().map(Some).ok_or(Refused::PageToken)
+    }
+}
+
+fn contribution(catalogues: &Catalogues, given: &recount::Contribution<'_>) -> pb::Contribution {
+    let Accepted { provenance, report, .. } = given.accepted;
+    let catalogue = catalogues.find(&provenance.catalogue).unwrap_or(catalogues.current());
+    let unit = catalogue.find_data_set(report.key.data_set.as_str()).and_then(|data_set| {
+        let vintage = catalogue.vintage(data_set, report.key.period);
+        Some(vintage.unit(vintage.find(report.key.org_unit.as_str())?))
+    });
+    pb::Contribution {
+        org_unit: Some(pb::OrgUnit {
+            code: report.key.org_unit.to_string(),
+            name: unit.map(|unit| unit.name.clone()).unwrap_or_default(),
+            level: given.level.to_string(),
+        }),
+        period: report.key.period.to_string(),
+        revision: report.revision.get(),
+        submission_id: report.submission_id.to_string(),
+        principal: provenance.principal.to_string(),
+        received_at: Some(proto::timestamp(provenance.received_at)),
+        log_sequence: provenance.origin.sequence,
+        log_index: provenance.origin.index,
+        value: given.value,
+    }
+}
+
+fn of<'a>(catalogue: &'a domain::Catalogue, question: &Question) -> Of<'a> {
+    let (data_set, org_unit) = (question.data_set(catalogue).code(), &question.unit(catalogue).code);
+    Of { data_set, period: question.period, org_unit }
+}
+
+/// The data set's own periods that a period is made of. One that lies before all of them is made of itself.
+fn span(data_set: &DataSet, period: Period) -> (Period, Option<Period>) {
+    recount::span(data_set, period).unwrap_or((period, Some(period)))
+}
+
+fn as_texts(codes: &[OrgUnitCode]) -> Vec<&str> {
+    codes.iter().map(OrgUnitCode::as_str).collect()
+}
+
+fn own_report(accepted: &Accepted) -> OwnReport {
+    OwnReport {
+        period: accepted.report.key.period,
+        values: accepted.report.content.values().cloned(),
+        on_time: accepted.on_time,
+        warned: !accepted.warnings.is_empty() || accepted.warnings.omitted() > 0,
+        version: 0,
+        received_at: accepted.provenance.received_at,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_gives_back_the_page_for_the_same_list_alone() {
+        let list = &["VN", "identity", "202211"];
+        let pages = [
+            (Until::Position(Position(1_764_000_000_000_001)), Some(-5), Some("202211".parse().unwrap())),
+            (Until::Instant(Timestamp::from_unix_micros(-7)), None, None),
+        ];
+        for (until, sum, after) in pages {
+            let (from, after) = ("31498".to_owned(), Some(after));
+            let page = Page { until, up_to: Position(9), sum, contributing: 3, from, after };
+            let token = page.token(list);
+            assert_eq!(Page::read(list, &token), Ok(Some(page)));
+            assert_eq!(Page::read(&["VN", "identity", "202212"], &token), Err(Refused::PageToken));
+            // A sum that somebody changed is not taken for ours.
+            assert_eq!(Page::read(list, &token.replace(".3.", ".4.")), Err(Refused::PageToken));
+        }
+        assert_eq!(Page::read(list, ""), Ok(None));
+        assert_eq!(Page::read(list, "p9"), Err(Refused::PageToken));
+    }
+
+    #[test]
+    fn an_instant_is_read_to_the_microsecond_and_any_is_one() {
+        let read = |seconds, nanos| {
+            let instant = proto::timestamp(Timestamp::from_unix_micros(0));
+            let instant = pb::as_of::State::Instant({
+                let mut instant = instant;
+                (instant.seconds, instant.nanos) = (seconds, nanos);
+                instant
+            });
+            until(Some(&pb::AsOf { state: Some(instant) })).unwrap()
+        };
+        assert_eq!(read(1, 5_999), Some(Until::Instant(Timestamp::from_unix_micros(1_000_005))));
+        assert_eq!(read(i64::MAX, 0), Some(Until::Instant(Timestamp::from_unix_micros(i64::MAX))));
+        assert_eq!(until(None), Ok(None));
+        assert_eq!(until(Some(&pb::AsOf { state: None })), Ok(None));
+    }
+}
