@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path};
 
+use proto::pb::query::v1::{AsOf, CellName, GetTotalsRequest, ListContributionsRequest, as_of};
 use tests::{World, int, report, small_topology};
 
 fn copy(from: &Path, to: &Path) {
@@ -74,6 +75,31 @@ async fn reports_count_by_the_catalogue_they_were_judged_by() {
         }
     }
     assert_eq!(services.aggregator.said("loaded an earlier catalogue"), 1);
+    // As it stood before the correction, with the commune where it lay then.
+    let as_of = Some(AsOf { state: Some(as_of::State::LogPosition(first.log_position)) });
+    for (unit, sum) in [("941", Some(111)), ("942", None), ("94", Some(111))] {
+        let [org_unit, data_set, period] = [unit, "identity", "2022Q4"].map(str::to_owned);
+        let then = GetTotalsRequest { org_unit, data_set, period, as_of, ..GetTotalsRequest::default() };
+        let then = services.reader().get_totals(then).await.unwrap().into_inner().totals.unwrap();
+        assert_eq!(total(then), sum, "{unit}");
+    }
+    // And what they are made of now: 31501 counts in the other district, 31504 still where it was counted.
+    for (unit, reports) in [("941", vec![("31498", 1), ("31504", 100), ("31507", 1_000)]), ("942", vec![("31501", 20)])]
+    {
+        let [org_unit, data_set, period] = [unit, "identity", "2022Q4"].map(str::to_owned);
+        let cell = CellName { data_element: "id_eligible_citizens".to_owned(), option: String::new() };
+        let request = ListContributionsRequest {
+            org_unit,
+            data_set,
+            period,
+            cell: Some(cell),
+            ..ListContributionsRequest::default()
+        };
+        let page = services.reader().list_contributions(request).await.unwrap().into_inner();
+        let given = page.contributions.iter().map(|of| (of.org_unit.as_ref().unwrap().code.as_str(), of.value));
+        assert_eq!(given.collect::<Vec<_>>(), reports);
+        assert_eq!(page.sum, Some(page.page_sum));
+    }
     services.assert_quiet();
 }
 

@@ -11,6 +11,7 @@ mod client;
 mod command_line;
 mod fates;
 mod happy;
+mod integrators;
 mod judging;
 mod kills;
 mod limits;

@@ -125,13 +125,13 @@ async fn garbage_in_a_batch_is_rejected_report_by_report() {
     ];
     // The largest number there may be, and the last instant there is.
     let good = [
-        submitted(Some(number("31501", 100_000_000_000_000))),
+        submitted(Some(number("31501", 1_000_000_000_000))),
         timed("31507", 100, i64::MAX),
         SubmittedReport { principal: "x\0".repeat(10_000), ..submitted(Some(number("31510", 1_000))) },
         submitted(Some(Report { revision: Some(Revision::MOST), ..number("31513", 10_000) })),
     ];
     publish(&world, batch(&[&bad[..], &good[..]].concat())).await;
-    counts_on(&world, &services, "31498", 1, 100_000_000_011_101).await;
+    counts_on(&world, &services, "31498", 1, 1_000_000_011_101).await;
 
     let ledger = world.store.fate_counts().await.unwrap();
     assert_eq!((ledger.accepted, ledger.rejected, ledger.settled()), (5, 12, 17));

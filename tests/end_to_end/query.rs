@@ -9,7 +9,7 @@ use proto::pb::{
         AsOf, BatchGetTotalsRequest, CellName, Fate, GetCatalogueRequest, GetReportRequest, GetSeriesRequest,
         GetTotalsRequest, GetTotalsResponse, IndicatorName, LevelTotals, ListBreakdownRequest,
         ListContributionsRequest, ListContributionsResponse, ListOrgUnitsRequest, SortBy, Totals, WatchManyRequest,
-        WatchTotalsRequest, as_of, sort_by,
+        WatchTotalsRequest, as_of, query_service_client::QueryServiceClient, sort_by,
     },
     report::v1::Report,
 };
@@ -121,7 +121,8 @@ async fn every_answer_can_be_had_again_and_explained() {
         Some(AsOf { state: Some(as_of::State::Instant(proto::timestamp(domain::Timestamp::from_unix_micros(0)))) });
     for (as_of, log_position) in [(at(1), 1), (instant, 0)] {
         let nothing = get(&services, GetTotalsRequest { as_of, ..asked("VN", "202211") }).await.unwrap();
-        assert_eq!((nothing.levels[0].reported, nothing.levels[0].expected), (0, 10_599));
+        let communes = tests::level(&nothing, "commune");
+        assert_eq!((communes.reported, communes.expected), (0, 10_599));
         assert_eq!((nothing.log_position, sum(&nothing, "commune", CITIZENS)), (log_position, None));
     }
     services.assert_quiet();
@@ -239,7 +240,7 @@ async fn a_total_is_explained_page_by_page_while_reports_come_in() {
     world.settled(9).await;
     let rest = ListContributionsRequest { page_size: 1_000, page_token: begun.next_page_token, ..request.clone() };
     let rest = services.reader().list_contributions(rest).await.unwrap().into_inner();
-    assert_eq!(lines(&[rest.clone()]), each[1..]);
+    assert_eq!(lines(std::slice::from_ref(&rest)), each[1..]);
     assert_eq!((rest.sum, rest.page_sum, rest.log_position), (Some(85), 80, begun.log_position));
     let now = explain(&services, &quarter, NEW, None, 10).await;
     assert_eq!((now[0].sum, now[0].contributing), (Some(13), 5));
@@ -342,7 +343,8 @@ async fn a_series_shows_its_gaps_and_a_batch_is_of_one_instant() {
         line.collect::<Vec<_>>()
     };
     let line = |period: &str, expected, sum: Option<i64>| (period.to_owned(), sum.is_some(), expected, sum);
-    for (unit, expected) in [("VN", 10_599), ("31498", 1)] {
+    // Five island districts report what communes do.
+    for (unit, expected) in [("VN", 10_604), ("31498", 1)] {
         let months = [("202210", Some(1)), ("202211", None), ("202212", Some(20)), ("202301", Some(300))];
         assert_eq!(series(unit, "202210", "202301").await, months.map(|(month, sum)| line(month, expected, sum)));
         let quarters = [("2022Q3", None), ("2022Q4", Some(20)), ("2023Q1", Some(300))];
@@ -354,8 +356,9 @@ async fn a_series_shows_its_gaps_and_a_batch_is_of_one_instant() {
         GetTotalsRequest { as_of: at(1), ..asked("94", "202210") },
     ];
     let batch = services.reader().batch_get_totals(BatchGetTotalsRequest { questions }).await.unwrap().into_inner();
-    let told: Vec<_> = batch.totals.iter().map(|totals| (totals.data_set.as_str(), totals.version)).collect();
-    assert_eq!(told, [("identity", 2), ("organisation", 0), ("identity", 0)]);
+    let told: Vec<_> = batch.totals.iter().map(|totals| (totals.data_set.as_str(), totals.version > 0)).collect();
+    // Reports that come together are one version.
+    assert_eq!(told, [("identity", true), ("organisation", false), ("identity", false)]);
     assert_eq!(sum(&batch.totals[0], "commune", CITIZENS), Some(20));
     services.assert_quiet();
 }
@@ -465,14 +468,13 @@ async fn a_watch_that_nobody_reads_ends() {
     let mut services = world.services().await;
     services.query.terminate();
     assert_eq!(services.query.ended().await, Some(0));
-    let limits = "[limits]\nmax_watchers = 1\nunread_for = \"1s\"\nlook_again_after = \"200ms\"";
-    services.query =
-        world.service_with("query", &limits.replace("[limits]\n", "limits.").replace('\n', "\nlimits.")).await;
-    let mut reader =
-        proto::pb::query::v1::query_service_client::QueryServiceClient::new(services.query.channel().await);
-    // Fifty totals a message are more than the windows of HTTP/2 hold once they move.
+    services.query = world.service_with("query", "limits.max_watchers = 1\nlimits.unread_for = \"1s\"").await;
+    // The snapshot is more than the windows of HTTP/2 and what the server buffers.
+    let endpoint = tonic::transport::Endpoint::from_shared(services.query.address()).unwrap();
+    let endpoint = endpoint.initial_stream_window_size(65_535).initial_connection_window_size(65_535);
+    let mut reader = QueryServiceClient::new(endpoint.connect().await.unwrap());
     let units = tests::OrgUnits::read();
-    let all: Vec<_> = units.below("VN", "district").into_iter().take(450).map(ToOwned::to_owned).collect();
+    let all: Vec<_> = units.below("VN", "district").into_iter().take(700).map(ToOwned::to_owned).collect();
     let request = WatchManyRequest {
         org_units: all.clone(),
         data_sets: vec!["identity".to_owned()],

@@ -37,6 +37,8 @@ struct Follower {
     kept: BTreeMap<String, TotalsEvent>,
     /// The place of the last event that was kept.
     last: u64,
+    /// The place of the last event that stood there when this began.
+    stood: u64,
     /// Events that said nothing new.
     repeated: usize,
     /// Versions that were never seen, of subjects that were being followed.
@@ -45,7 +47,7 @@ struct Follower {
 
 impl Follower {
     fn new() -> Self {
-        Self { schema: Schema::totals(), kept: BTreeMap::new(), last: 0, repeated: 0, missed: 0 }
+        Self { schema: Schema::totals(), kept: BTreeMap::new(), last: 0, stood: 0, repeated: 0, missed: 0 }
     }
 
     /// Connects, reads from the beginning or some way back from where it was, until that is enough, and goes away.
@@ -63,13 +65,15 @@ impl Follower {
             ..pull::Config::default()
         };
         let consumer = jetstream::new(client.clone()).create_consumer_on_stream(config, "TOTALS").await.unwrap();
-        // What stood there at the beginning may have any version.
-        let mut bootstrap = if self.last == 0 { consumer.cached_info().num_pending } else { 0 };
+        if self.last == 0 {
+            // What stands there may have any version, also where it is read when this comes back.
+            let mut stream = jetstream::new(client.clone()).get_stream("TOTALS").await.unwrap();
+            self.stood = stream.info().await.unwrap().state.last_sequence;
+        }
         let mut messages = consumer.messages().await.unwrap();
         while !enough(self) {
             let message = tokio::time::timeout(tests::PATIENCE, messages.next()).await.unwrap().unwrap().unwrap();
-            self.take(&message, bootstrap > 0);
-            bootstrap = bootstrap.saturating_sub(1);
+            self.take(&message, place(&message) <= self.stood);
         }
         client.drain().await.unwrap();
     }

@@ -29,7 +29,7 @@ pub(crate) fn settle<'c>(
     settled: Vec<Origin>,
     judged: &[Judged],
 ) -> Result<Changes<'c>, FoldError> {
-    let mut book = Book::open(catalogues, standing, known, settled);
+    let mut book = Book::open(catalogues, standing, known, settled)?;
     for judged in judged {
         book.settle(judged.clone())?;
     }

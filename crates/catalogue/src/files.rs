@@ -38,7 +38,7 @@ impl Folder {
     }
 }
 
-/// Larger files than this are not a catalogue's: Vietnam's 15,413 units take 0.8 MB.
+/// Larger files than this are not a catalogue's: Vietnam's 15,402 units take 0.8 MB.
 const FILE_BYTES_LIMIT: u64 = 16 << 20;
 
 /// The catalogue's files by path, relative to its directory and with `/`.

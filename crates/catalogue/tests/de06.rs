@@ -45,7 +45,7 @@ fn the_tree_has_as_many_units_as_the_country() {
     assert_eq!(counts(date!(2025 - 07 - 01)), [34, 0, 3_321]);
     assert_eq!(count("ministry", date!(2022 - 10 - 01)), 23);
     assert_eq!(count("national", date!(2022 - 10 - 01)), 1);
-    assert_eq!(DE06.org_units.len(), 15_413);
+    assert_eq!(DE06.org_units.len(), 15_402);
 }
 
 #[test]

@@ -20,7 +20,10 @@ use crate::{
     output::{Failure, Output, both},
     peer::Peer,
     report_file::{self, File, Format, MAX_BYTES},
-    submit::{batch, unopened, unspooled},
+    submit::{
+        batch::{self, Batch},
+        unopened, unspooled,
+    },
 };
 
 use self::{
@@ -62,7 +65,8 @@ async fn watch(args: &args::Agent, output: &Output, interrupt: Interrupt<'_>) ->
         Config { give_up_after: args.give_up_after, ..Config::new(&args.collector, &args.spool).asking(&args.query) };
     let (client, events) = Client::watched(config).await.map_err(|error| unopened(&error))?;
     let catalogue = args.catalogue.as_deref().map(check::load).transpose()?;
-    let peers = Peers { collector: Peer::collector(&args.collector), query: Peer::query(&args.query), quiet: None };
+    let peers =
+        Peers { collector: Peer::collector(&args.collector), query: Peer::query(&args.query), away: Vec::new() };
     let mut agent =
         Agent { args, output, folder, client, peers, catalogue, files: BTreeMap::new(), is_any_refused: false };
     let ended = agent.run(events, interrupt).await;
@@ -70,11 +74,11 @@ async fn watch(args: &args::Agent, output: &Output, interrupt: Interrupt<'_>) ->
     ended
 }
 
-/// The services, and which of them is known to be away.
+/// The services, and which of them the user knows to be away.
 struct Peers {
     collector: Peer,
     query: Peer,
-    quiet: Option<Service>,
+    away: Vec<Service>,
 }
 
 /// A file in `sending/`.
@@ -117,8 +121,13 @@ impl Agent<'_> {
                     }
                     () = tokio::time::sleep_until(next_look) => break,
                     event = events.next() => match event {
-                        Some(Event::Finished(..)) => next_look = next_look.min(Instant::now() + SOON),
-                        Some(Event::Acknowledged(..)) => self.peers.quiet = None,
+                        Some(Event::Finished(_, outcome)) => {
+                            next_look = next_look.min(Instant::now() + SOON);
+                            if outcome.answer().is_some() {
+                                self.is_there(Service::Query);
+                            }
+                        }
+                        Some(Event::Acknowledged(..)) => self.is_there(Service::Collector),
                         Some(Event::Trouble(trouble)) => self.trouble(&trouble),
                         Some(_) => {}
                         None => return Ok(Ended::Interrupted),
@@ -185,7 +194,7 @@ impl Agent<'_> {
             return self.put_away(&name, &Answer::of_sentence(&shown, &answer::empty()));
         }
         let batch = format!("{OURS}{}", batch::name(format, &text));
-        let (to_send, _) = batch::of(&reports);
+        let Batch { to_send, .. } = batch::of(&reports);
         match self.client.send_batch(&batch, to_send).await {
             Ok(()) => {
                 if let Some(file) = self.files.get_mut(&name) {
@@ -230,7 +239,7 @@ impl Agent<'_> {
                 return self.forget(&batch).await;
             }
         };
-        let (to_send, refused) = batch::of(&reports);
+        let Batch { to_send, refused } = batch::of(&reports);
         let mut fates: BTreeMap<usize, Fate> =
             refused.into_iter().map(|(index, refusal)| (index, Fate::refused(refusal))).collect();
         for member in self.client.batch(&batch).await.map_err(|error| unspooled(&error.into()))? {
@@ -291,9 +300,13 @@ impl Agent<'_> {
         }
     }
 
+    fn is_there(&mut self, service: Service) {
+        self.peers.away.retain(|away| *away != service);
+    }
+
     /// Says once who is away.
     fn trouble(&mut self, trouble: &Trouble) {
-        let Peers { collector, query, quiet } = &mut self.peers;
+        let Peers { collector, query, away } = &mut self.peers;
         let peer = |service: Service| match service {
             Service::Collector => &*collector,
             Service::Query => &*query,
@@ -306,13 +319,14 @@ impl Agent<'_> {
             // It will be there again, or not be reached.
             Trouble::BrokeOff { .. } => return,
         };
-        if service.is_none() || *quiet != service {
-            self.output.remark(&both(
-                format!("{}; sẽ thử lại", failure.message.vi),
-                format!("{}; trying again", failure.message.en),
-            ));
+        if service.is_some_and(|service| away.contains(&service)) {
+            return;
         }
-        *quiet = service;
+        away.extend(service);
+        self.output.remark(&both(
+            format!("{}; sẽ thử lại", failure.message.vi),
+            format!("{}; trying again", failure.message.en),
+        ));
     }
 }
 

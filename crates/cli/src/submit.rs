@@ -23,6 +23,7 @@ use crate::{
 };
 
 use self::{
+    batch::Batch,
     session::{Interrupt, Peers, Session},
     tell::{Summary, Teller},
 };
@@ -98,7 +99,7 @@ async fn send(
         ..Config::new(&args.collector, spool)
     };
     let (client, events) = Client::watched(config).await.map_err(|error| unopened(&error))?;
-    let (to_send, refused) = batch::of(&reports);
+    let Batch { to_send, refused } = batch::of(&reports);
     let ended = match client.send_batch(batch, to_send).await {
         Err(error) => Err(unspooled(&error)),
         Ok(()) => {

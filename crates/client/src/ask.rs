@@ -195,7 +195,9 @@ impl Asking {
                 events.push(Event::Finished(known.id, outcome));
             }
         }
-        given_up.into_iter().chain(again).for_each(|place| drop(self.remove(place)));
+        for place in given_up.into_iter().chain(again) {
+            self.remove(place);
+        }
         events.extend(told_given_up.into_iter().map(|(id, outcome)| Event::Finished(id, outcome)));
         events.extend(waiting.iter().map(|waiting| Event::PushedAgain(waiting.id)));
         if !waiting.is_empty() {

@@ -155,7 +155,7 @@ impl Delivery {
         let mut last_heard = Instant::now();
         loop {
             let now = self.now();
-            let room = self.shared.config.in_flight.saturating_sub(self.queue.in_flight());
+            let room = self.shared.config.in_flight.max(1).saturating_sub(self.queue.in_flight());
             if batch.is_empty() && room > 0 && self.queue.has_ready(now) {
                 *batch = self.take(room.min(AT_A_TIME)).await?;
             }

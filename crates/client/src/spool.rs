@@ -53,6 +53,7 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
         /// Why.
+        #[source]
         source: rusqlite::Error,
     },
     /// No thread could be started for it.
@@ -167,7 +168,7 @@ fn connection(path: &Path) -> Result<(Connection, Held), OpenError> {
     // Exclusive before anything else touches the file: the lock is then kept for as long as the connection is open, also
     // between transactions, and a process that is killed leaves it behind for nobody.
     let prepare = "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
-                   PRAGMA foreign_keys = ON; BEGIN IMMEDIATE";
+                   PRAGMA foreign_keys = ON; PRAGMA journal_size_limit = 67108864; BEGIN IMMEDIATE";
     connection.execute_batch(prepare).map_err(unusable)?;
     let number = |pragma: &str| connection.query_row(pragma, (), |row| row.get::<_, i32>(0)).map_err(unusable);
     let tables: i32 = number("SELECT count(*) FROM sqlite_schema")?;

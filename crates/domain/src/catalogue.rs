@@ -48,6 +48,15 @@ pub struct Level {
     pub stands_in_for: Option<LevelIx>,
 }
 
+impl Level {
+    /// The Vietnamese name within a sentence: `cấp xã`, `bộ, ngành`.
+    #[must_use]
+    pub fn in_sentence_vi(&self) -> String {
+        let mut rest = self.name_vi.chars();
+        rest.next().map(|first| first.to_lowercase().chain(rest).collect()).unwrap_or_default()
+    }
+}
+
 /// What kind of number a data element is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValueType {
@@ -720,6 +729,11 @@ impl Catalogues {
     #[must_use]
     pub fn find(&self, version: &CatalogueVersion) -> Option<&Catalogue> {
         if self.current.version() == version { Some(&self.current) } else { self.earlier.get(version).map(|c| &**c) }
+    }
+
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &Catalogue> {
+        std::iter::once(&*self.current).chain(self.earlier.values().map(|catalogue| &**catalogue))
     }
 
     /// Adds one that reports were judged by.

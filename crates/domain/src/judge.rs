@@ -190,7 +190,14 @@ pub fn read<'c>(
     let revision = read_revision(draft.revision, &mut violations);
     let data_set = find_data_set(catalogue, draft.data_set, &mut violations);
     let period = data_set.and_then(|data_set| read_period(data_set, draft.period, &mut violations));
-    let (Some(data_set), Some(period)) = (data_set, period) else { return Err(violations) };
+    let Some(data_set) = data_set else { return Err(violations) };
+    let today = day_of(catalogue, received_at);
+    let Some(period) = period else {
+        // Which unit is meant depends on the period; what its cells may hold does not.
+        Form { catalogue, data_set, vintage: catalogue.tree().on(today), unit: None, today }
+            .read(draft, &mut violations);
+        return Err(violations);
+    };
 
     refuse_early(catalogue, data_set, period, received_at, &mut violations);
     let vintage = catalogue.vintage(data_set, period);
@@ -198,8 +205,7 @@ pub fn read<'c>(
     if let Some(unit) = unit {
         refuse_other_levels(catalogue, data_set, vintage, unit, &mut violations);
     }
-    let form = Form { catalogue, data_set, vintage, unit, today: day_of(catalogue, received_at) };
-    let content = form.read(draft, &mut violations);
+    let content = Form { catalogue, data_set, vintage, unit, today }.read(draft, &mut violations);
     match (submission_id, revision, unit) {
         (Some(submission_id), Some(revision), Some(unit)) if violations.is_empty() => {
             let org_unit = vintage.unit(unit).code.clone();
@@ -352,17 +358,13 @@ fn refuse_other_levels(
         return;
     }
     let name = |level| catalogue.level(level);
-    let levels_vi = data_set.levels().iter().map(|level| name(level).name_vi.as_str()).collect::<Vec<_>>().join(", ");
+    let levels_vi = data_set.levels().iter().map(|level| name(level).in_sentence_vi()).collect::<Vec<_>>().join("; ");
     let levels_en = data_set.levels().iter().map(|level| name(level).code.as_str()).collect::<Vec<_>>().join(", ");
     let (code, own) = (&vintage.unit(unit).code, name(vintage.unit(unit).level));
     violations.error(
         Reason::LevelNotReporting,
         "org_unit",
-        format!(
-            "Biểu mẫu “{}” do cấp {levels_vi} báo cáo; “{code}” là đơn vị cấp {}.",
-            data_set.name_vi(),
-            own.name_vi
-        ),
+        format!("Biểu mẫu “{}” do {levels_vi} báo cáo; “{code}” thuộc {}.", data_set.name_vi(), own.in_sentence_vi()),
         format!("`{}` is reported by {levels_en}; `{code}` is a {}", data_set.code(), own.code),
     );
 }

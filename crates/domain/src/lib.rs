@@ -40,10 +40,10 @@ pub use timestamp::Timestamp;
 pub use tree::{LevelIx, OrgTree, OrgUnit, TreeError, UnitIx, UnitVersion, Vintage};
 pub use violation::{Message, Reason, Severity, Violation, Violations};
 
-/// The largest magnitude a reported number may have, after scaling by the data element's declared decimals.
+/// The largest magnitude a reported number may have, after scaling by the data element's declared decimals: a trillion.
 ///
-/// Ten thousand times more units than Vietnam has could report it before an `i64` total overflowed, so that a total
-/// cannot wrap: a number too large is an error at the report.
-pub const CELL_LIMIT: i64 = 100_000_000_000_000;
+/// Nine million such numbers fit in an `i64` total: every commune of Vietnam, every day of two years. A number too large is
+/// an error at the report, so that a total cannot wrap.
+pub const CELL_LIMIT: i64 = 1_000_000_000_000;
 
-const _: () = assert!(CELL_LIMIT as i128 * 90_000 < i64::MAX as i128, "totals of 90,000 units fit in an i64");
+const _: () = assert!(CELL_LIMIT as i128 * 9_000_000 < i64::MAX as i128, "totals of nine million values fit in an i64");

@@ -355,7 +355,7 @@ mod tests {
             ("1.205", COUNT, 1_205),
             ("12.000", COUNT, 12_000),
             ("02", COUNT, 2),
-            ("100.000.000.000.000", COUNT, CELL_LIMIT),
+            ("1.000.000.000.000", COUNT, CELL_LIMIT),
             ("-3", SIGNED, -3),
             ("\u{2212}1.205", SIGNED, -1_205),
             ("7", ValueType::Decimal(1), 70),
@@ -434,7 +434,7 @@ mod tests {
             assert_eq!(read("5", value_type), Err(NumberError::OtherType));
         }
         assert_eq!(read("-0,5", ValueType::Decimal(1)), Err(NumberError::Sign));
-        assert_eq!(read("100.000.000.000.000,1", ValueType::Decimal(1)), Err(NumberError::TooLarge));
+        assert_eq!(read("1.000.000.000.000,1", ValueType::Decimal(1)), Err(NumberError::TooLarge));
     }
 
     /// Every number up to a bound and some beyond, written with and without groups, is read as itself.

@@ -172,6 +172,12 @@ impl Period {
         Self::new(kind, year, month / length + 1).ok()
     }
 
+    /// The period of that type in which a day lies, or the first there is where that is earlier.
+    #[must_use]
+    pub fn containing_or_first(kind: PeriodType, calendar: Calendar, day: Date) -> Option<Self> {
+        Self::containing(kind, calendar, day).or_else(|| Self::new(kind, *YEARS.start(), 1).ok())
+    }
+
     /// Everything from a day on; a day before the year 2000 is taken for the first of it.
     #[must_use]
     pub fn latest_since(day: Date) -> Self {

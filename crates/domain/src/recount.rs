@@ -240,7 +240,7 @@ pub fn span(data_set: &DataSet, period: Period) -> Option<(Period, Option<Period
         return Some((period, Some(period)));
     }
     let days = period.span(data_set.calendar());
-    let own = |day| Period::containing(data_set.period_type(), data_set.calendar(), day);
+    let own = |day| Period::containing_or_first(data_set.period_type(), data_set.calendar(), day);
     let last = (period.kind() != PeriodType::Latest).then(|| own(days.last)).flatten();
     Some((own(days.first)?, last))
 }

@@ -166,8 +166,9 @@ impl<'a, 'c> Turn<'a, 'c> {
         // The latest value is one of a unit that is there when the window ends.
         let remains = |filed: &Filed<'a, 'c>| inside(filed) && filed.place.entry(window).is_own;
         let (before, after) = (before.filter(remains), after.filter(remains));
-        let earlier: Vec<_> = self.earlier.iter().copied().take_while(inside).filter(remains).collect();
-        let later: Vec<_> = self.later.iter().copied().take_while(inside).filter(remains).collect();
+        // Not only up to the first outside: another catalogue may have begun the longer period elsewhere.
+        let earlier: Vec<_> = self.earlier.iter().copied().filter(remains).collect();
+        let later: Vec<_> = self.later.iter().copied().filter(remains).collect();
         if later.is_empty() {
             let last = earlier.first().copied();
             let (was, is) = (before.or(last), after.or(last));
@@ -178,7 +179,14 @@ impl<'a, 'c> Turn<'a, 'c> {
                 differences.at(is.place, window).reported += 1;
             }
         }
-        let Some(Place { data_set, .. }) = after.or(before).map(|filed| filed.place) else { return differences };
+        if before.is_none() && after.is_none() {
+            return differences;
+        }
+        // Catalogues may differ in how many cells they know: all of them count.
+        let all = before.iter().chain(&after).chain(&earlier).chain(&later);
+        let Some(data_set) = all.map(|filed| filed.place.data_set).max_by_key(|form| form.cells().len()) else {
+            return differences;
+        };
         for (cell, _) in data_set
             .cells()
             .iter()

@@ -6,7 +6,7 @@
 //! The outcome does not depend on the order of arrival: the highest revision of a key counts, the same revision with
 //! the same content is a duplicate, with other content a conflict, and a lower one is superseded.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -321,7 +321,7 @@ pub fn needed<'a>(keys: impl IntoIterator<Item = &'a Key>) -> Vec<SeriesOf> {
 }
 
 /// Of the series that were needed those of which more must be known, with the first period that matters: the report before
-/// the batch's lacks a value whose latest counts, so that an older report's may.
+/// the batch's lacks a value whose latest counts, so that an older report's may; or another catalogue judged it.
 ///
 /// # Errors
 /// When a report names what is not to be had.
@@ -343,23 +343,26 @@ pub fn needed_further(
         let Some(accepted) = before.get(&(&series.data_set, &series.org_unit)) else { continue };
         let key = &accepted.report.key;
         let Some(values) = accepted.report.content.values().filter(|_| key.period < series.from) else { continue };
-        let Place { catalogue, data_set, unit, .. } = Place::find(catalogues, accepted)?;
-        let vintage = catalogue.vintage(data_set, key.period);
-        let may_lack = |(place, cell): (usize, &crate::catalogue::Cell)| {
+        let place = Place::find(catalogues, accepted)?;
+        // Another catalogue may have other cells and other trees: what mattered by its own may not be all.
+        let is_current = std::ptr::eq(place.catalogue, catalogues.current());
+        let vintage = place.catalogue.vintage(place.data_set, key.period);
+        let may_lack = |(at, cell): (usize, &crate::catalogue::Cell)| {
             cell.element.time_aggregation == TimeAggregation::Last
-                && values.get(place).is_none()
-                && catalogue.fills(cell, vintage, unit)
+                && values.get(at).is_none()
+                && place.catalogue.fills(cell, vintage, place.unit)
         };
-        if data_set.cells().iter().enumerate().any(may_lack) {
-            let starts = catalogue
-                .windows(data_set, key.period)
-                .into_iter()
-                .map(|window| window.span(data_set.calendar()).first);
-            let first =
-                starts.min().and_then(|day| Period::containing(data_set.period_type(), data_set.calendar(), day));
-            if let Some(from) = first.filter(|first| *first < key.period) {
-                further.push(SeriesOf { from, ..series.clone() });
-            }
+        if is_current && !place.data_set.cells().iter().enumerate().any(may_lack) {
+            continue;
+        }
+        let (kind, calendar) = (place.data_set.period_type(), place.data_set.calendar());
+        let starts = catalogues.all().filter_map(|catalogue| {
+            let data_set = catalogue.find_data_set(series.data_set.as_str())?;
+            catalogue.windows(data_set, key.period).into_iter().map(|window| window.span(calendar).first).min()
+        });
+        let first = starts.min().and_then(|day| Period::containing_or_first(kind, calendar, day));
+        if let Some(from) = first.filter(|first| *first < key.period) {
+            further.push(SeriesOf { from, ..series.clone() });
         }
     }
     Ok(further)
@@ -369,10 +372,10 @@ pub fn needed_further(
 #[derive(Debug)]
 pub struct Book<'c> {
     catalogues: &'c Catalogues,
-    standing: FxHashMap<DataSetCode, FxHashMap<OrgUnitCode, BTreeMap<Period, Standing>>>,
+    standing: FxHashMap<DataSetCode, FxHashMap<OrgUnitCode, BTreeMap<Period, Standing<'c>>>>,
     known: FxHashMap<SubmissionId, ContentDigest>,
     settled: FxHashSet<Origin>,
-    windows: FxHashMap<SheetName<'c>, Vec<Period>>,
+    windows: FxHashMap<SheetName<'c>, Arc<[Period]>>,
     sheets: FxHashMap<SheetName<'c>, Sheet<'c>>,
     superseded: Vec<Superseded>,
     ledger: Vec<Settled>,
@@ -381,10 +384,24 @@ pub struct Book<'c> {
 /// Catalogue version, data set and period.
 type SheetName<'c> = (&'c str, &'c str, Period);
 
-#[derive(Debug)]
-struct Standing {
+/// A report that counts, with what is looked up about it once: a long series is walked for each of its reports.
+#[derive(Clone, Debug)]
+struct Standing<'c> {
     accepted: Accepted,
     origin: StandingOrigin,
+    place: Place<'c>,
+    /// The longer periods it lies in.
+    windows: Arc<[Period]>,
+}
+
+impl<'c> Standing<'c> {
+    /// As it counts; none where it is withdrawn.
+    fn filed(&self) -> Option<Filed<'_, 'c>> {
+        let Accepted { report, on_time, warnings, .. } = &self.accepted;
+        let warned = !warnings.is_empty() || warnings.omitted() > 0;
+        let values = report.content.values()?;
+        Some(Filed { place: self.place, values, on_time: *on_time, warned, windows: &self.windows })
+    }
 }
 
 /// Tells what of a standing report is stored, and so what must be written.
@@ -410,8 +427,15 @@ impl StandingOrigin {
 impl<'c> Book<'c> {
     /// Opens a book with what is stored: the reports that count for the batch's keys and around them ([`needed`],
     /// [`needed_further`]), what the ledger has of its submissions, and which of its places in the log are settled already.
-    #[must_use]
-    pub fn open(catalogues: &'c Catalogues, standing: Vec<Accepted>, known: Vec<Known>, settled: Vec<Origin>) -> Self {
+    ///
+    /// # Errors
+    /// When a stored report names what is not to be had.
+    pub fn open(
+        catalogues: &'c Catalogues,
+        standing: Vec<Accepted>,
+        known: Vec<Known>,
+        settled: Vec<Origin>,
+    ) -> Result<Self, SettleError> {
         let mut book = Self {
             catalogues,
             standing: FxHashMap::default(),
@@ -423,14 +447,22 @@ impl<'c> Book<'c> {
             ledger: Vec::new(),
         };
         for accepted in standing {
-            let period = accepted.report.key.period;
-            book.series(&accepted.report.key).insert(period, Standing { accepted, origin: StandingOrigin::Stored });
+            let key = accepted.report.key.clone();
+            let standing = book.standing(accepted, StandingOrigin::Stored)?;
+            book.series(&key).insert(key.period, standing);
         }
-        book
+        Ok(book)
+    }
+
+    fn standing(&mut self, accepted: Accepted, origin: StandingOrigin) -> Result<Standing<'c>, SettleError> {
+        let place = Place::find(self.catalogues, &accepted)?;
+        let windows = || place.catalogue.windows(place.data_set, place.period).into();
+        let windows = Arc::clone(self.windows.entry(sheet_name(place, place.period)).or_insert_with(windows));
+        Ok(Standing { accepted, origin, place, windows })
     }
 
     /// What counts of a unit's reports of one form.
-    fn series(&mut self, key: &Key) -> &mut BTreeMap<Period, Standing> {
+    fn series(&mut self, key: &Key) -> &mut BTreeMap<Period, Standing<'c>> {
         let of_form = self.standing.entry(key.data_set.clone()).or_default();
         of_form.entry(key.org_unit.clone()).or_default()
     }
@@ -453,7 +485,9 @@ impl<'c> Book<'c> {
     }
 
     fn settle_accepted(&mut self, accepted: Accepted) -> Result<(), SettleError> {
-        Place::find(self.catalogues, &accepted)?;
+        let key = accepted.report.key.clone();
+        let new = self.standing(accepted, StandingOrigin::New)?;
+        let accepted = &new.accepted;
         let entry = |fate, violations| Settled {
             provenance: accepted.provenance.clone(),
             claim: Claim::of(&accepted.report),
@@ -463,52 +497,61 @@ impl<'c> Book<'c> {
         };
 
         if let Some(said) = self.known.get(&accepted.report.submission_id) {
-            let settled = if *said == accepted.digest {
-                entry(Fate::Duplicate, Violations::default())
-            } else {
-                entry(Fate::Rejected, submission_id_reused().into())
-            };
-            self.enter(settled);
-            return Ok(());
+            if *said != accepted.digest {
+                self.enter(entry(Fate::Rejected, submission_id_reused().into()));
+                return Ok(());
+            }
+            self.enter(entry(Fate::Duplicate, Violations::default()));
+            return self.was_on_time(&key, accepted.on_time);
         }
-        let key = accepted.report.key.clone();
         let Some(standing) = self.series(&key).get_mut(&key.period) else {
             self.enter(entry(Fate::Accepted, accepted.warnings.clone()));
-            self.series(&key).insert(key.period, Standing { accepted, origin: StandingOrigin::New });
+            self.series(&key).insert(key.period, new);
             return self.turn(&key, None);
         };
-        let counting = &mut standing.accepted;
+        let counting = &standing.accepted;
         match accepted.report.revision.cmp(&counting.report.revision) {
             std::cmp::Ordering::Equal if accepted.digest == counting.digest => {
                 self.enter(entry(Fate::Duplicate, Violations::default()));
+                self.was_on_time(&key, accepted.on_time)
             }
-            std::cmp::Ordering::Equal => self.enter(entry(Fate::Rejected, revision_conflict(&accepted.report).into())),
+            std::cmp::Ordering::Equal => {
+                self.enter(entry(Fate::Rejected, revision_conflict(&accepted.report).into()));
+                Ok(())
+            }
             std::cmp::Ordering::Less => {
-                // It came too late to count, and still shows that the unit was on time.
-                let before = (accepted.on_time && !counting.on_time).then(|| counting.clone());
-                counting.on_time |= accepted.on_time;
-                if before.is_some() {
-                    standing.origin.change();
-                }
                 self.enter(entry(Fate::Superseded, accepted.warnings.clone()));
-                let since = accepted.provenance.position;
-                self.superseded.push(Superseded { accepted, since });
-                if before.is_some() {
-                    self.turn(&key, before.as_ref())?;
-                }
+                let (on_time, since) = (accepted.on_time, accepted.provenance.position);
+                self.superseded.push(Superseded { accepted: new.accepted, since });
+                self.was_on_time(&key, on_time)
             }
             std::cmp::Ordering::Greater => {
                 let settled = entry(Fate::Accepted, accepted.warnings.clone());
                 let since = accepted.provenance.position;
-                let replaced = std::mem::replace(counting, accepted);
-                counting.on_time |= replaced.on_time;
-                standing.origin.change();
+                let mut origin = standing.origin;
+                origin.change();
+                let mut replaced = std::mem::replace(standing, Standing { origin, ..new });
+                standing.accepted.on_time |= replaced.accepted.on_time;
                 self.enter(settled);
                 self.turn(&key, Some(&replaced))?;
-                self.superseded.push(Superseded { accepted: replaced, since });
+                replaced.origin = StandingOrigin::Stored;
+                self.superseded.push(Superseded { accepted: replaced.accepted, since });
+                Ok(())
             }
         }
-        Ok(())
+    }
+
+    /// Takes note that something came in before the deadline which does not count itself: said again, or too late to count,
+    /// it still shows that the unit was on time, in whatever order the two arrive.
+    fn was_on_time(&mut self, key: &Key, on_time: bool) -> Result<(), SettleError> {
+        let Some(standing) = self.series(key).get_mut(&key.period) else { return Ok(()) };
+        if !on_time || standing.accepted.on_time {
+            return Ok(());
+        }
+        let before = standing.clone();
+        standing.accepted.on_time = true;
+        standing.origin.change();
+        self.turn(key, Some(&before))
     }
 
     fn enter(&mut self, settled: Settled) {
@@ -522,12 +565,12 @@ impl<'c> Book<'c> {
 
     /// Adds to all totals what it means that a key's report was `before` and is what stands now. The newest entry of the
     /// ledger is why.
-    fn turn(&mut self, key: &Key, before: Option<&Accepted>) -> Result<(), SettleError> {
+    fn turn(&mut self, key: &Key, before: Option<&Standing<'c>>) -> Result<(), SettleError> {
         let series = std::mem::take(self.series(key));
-        let differences = self.differences(key.period, before, &series);
+        let differences = differences(key.period, before, &series);
         *self.series(key) = series;
         let newest = self.ledger.len().saturating_sub(1);
-        for (period, differences) in differences? {
+        for (period, differences) in differences {
             for (place, entry, difference) in differences {
                 let Sheet { data_set, vintage, deltas, causes, .. } = self.sheet(place, period);
                 fold(deltas, data_set, vintage, entry, &difference);
@@ -537,37 +580,6 @@ impl<'c> Book<'c> {
             }
         }
         Ok(())
-    }
-
-    fn differences(
-        &mut self,
-        period: Period,
-        before: Option<&Accepted>,
-        series: &BTreeMap<Period, Standing>,
-    ) -> Result<Vec<(Period, Differences<'c>)>, SettleError> {
-        let catalogues = self.catalogues;
-        let reports = || series.values().map(|standing| &standing.accepted).chain(before);
-        for accepted in reports() {
-            let place = Place::find(catalogues, accepted)?;
-            let windows = || place.catalogue.windows(place.data_set, place.period);
-            self.windows.entry(sheet_name(place, place.period)).or_insert_with(windows);
-        }
-        let windows = &self.windows;
-        let (mut earlier, mut after, mut later) = (Vec::new(), None, Vec::new());
-        for (at, standing) in series {
-            let Some(filed) = file(catalogues, windows, &standing.accepted)? else { continue };
-            match at.cmp(&period) {
-                std::cmp::Ordering::Less => earlier.push(filed),
-                std::cmp::Ordering::Equal => after = Some(filed),
-                std::cmp::Ordering::Greater => later.push(filed),
-            }
-        }
-        earlier.reverse();
-        let before = before.map(|before| file(catalogues, windows, before)).transpose()?.flatten();
-        let turn = Turn { period, before, after, earlier: &earlier, later: &later };
-        let windows = turn.windows();
-        let longer = windows.into_iter().map(|window| (window, turn.within(window)));
-        Ok(std::iter::once((period, turn.own())).chain(longer).collect())
     }
 
     /// Finds or opens the sheet of a period's totals, by the catalogue a report was judged by.
@@ -589,7 +601,7 @@ impl<'c> Book<'c> {
     pub fn close(self) -> Changes<'c> {
         let mut changes = Changes { superseded: self.superseded, ledger: self.ledger, ..Changes::default() };
         let standing = self.standing.into_values().flat_map(FxHashMap::into_values).flat_map(BTreeMap::into_values);
-        for Standing { accepted, origin } in standing {
+        for Standing { accepted, origin, .. } in standing {
             match origin {
                 StandingOrigin::Stored => {}
                 StandingOrigin::Replacing => changes.replacing.push(accepted),
@@ -607,17 +619,25 @@ impl<'c> Book<'c> {
     }
 }
 
-/// A report as it counts; none where it is withdrawn.
-fn file<'a, 'c>(
-    catalogues: &'c Catalogues,
-    windows: &'a FxHashMap<SheetName<'c>, Vec<Period>>,
-    accepted: &'a Accepted,
-) -> Result<Option<Filed<'a, 'c>>, SettleError> {
-    let Some(values) = accepted.report.content.values() else { return Ok(None) };
-    let place = Place::find(catalogues, accepted)?;
-    let windows = windows.get(&sheet_name(place, place.period)).map_or(&[][..], Vec::as_slice);
-    let warned = !accepted.warnings.is_empty() || accepted.warnings.omitted() > 0;
-    Ok(Some(Filed { place, values, on_time: accepted.on_time, warned, windows }))
+/// What it means for the totals of each period that a unit's report for one was `before` and is what the series has.
+fn differences<'c>(
+    period: Period,
+    before: Option<&Standing<'c>>,
+    series: &BTreeMap<Period, Standing<'c>>,
+) -> Vec<(Period, Differences<'c>)> {
+    let earlier: Vec<_> = series.range(..period).rev().filter_map(|(_, standing)| standing.filed()).collect();
+    let later = series.range((Bound::Excluded(period), Bound::Unbounded));
+    let later: Vec<_> = later.filter_map(|(_, standing)| standing.filed()).collect();
+    let turn = Turn {
+        period,
+        before: before.and_then(Standing::filed),
+        after: series.get(&period).and_then(Standing::filed),
+        earlier: &earlier,
+        later: &later,
+    };
+    let windows = turn.windows();
+    let longer = windows.into_iter().map(|window| (window, turn.within(window)));
+    std::iter::once((period, turn.own())).chain(longer).collect()
 }
 
 fn sheet_name<'c>(place: Place<'c>, period: Period) -> SheetName<'c> {

@@ -239,7 +239,7 @@ impl World {
         let mut standing = self.load(&needed);
         let further = settle::needed_further(&setting.catalogues, &needed, &standing).unwrap();
         standing.extend(self.load(&further));
-        let mut book = Book::open(&setting.catalogues, standing, self.known.clone(), self.settled.clone());
+        let mut book = Book::open(&setting.catalogues, standing, self.known.clone(), self.settled.clone()).unwrap();
         for accepted in batch {
             book.settle(Judged::Accepted(accepted.clone())).unwrap();
         }

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod encoded;
 pub mod event;
 pub mod report;
 pub mod status;

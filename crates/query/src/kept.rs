@@ -5,18 +5,37 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use domain::settle::Position;
-use proto::pb::query::v1 as pb;
+use proto::{encoded::Encoded, pb::query::v1 as pb};
 
 use crate::{pulse::Beat, question::Question, refused::Refused};
+
+/// Totals that were answered, encoded once for all who ask.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) totals: pb::Totals,
+    encoded: OnceLock<Encoded>,
+}
+
+impl Told {
+    pub(crate) fn new(totals: pb::Totals) -> Self {
+        Self { totals, encoded: OnceLock::new() }
+    }
+
+    /// The answer of `GetTotals`.
+    pub(crate) fn encoded(&self) -> Encoded {
+        let encode = || Encoded::new(&pb::GetTotalsResponse { totals: Some(self.totals.clone()) });
+        self.encoded.get_or_init(encode).clone()
+    }
+}
 
 /// What was answered.
 #[derive(Clone, Debug)]
 struct Answer {
-    totals: Arc<pb::Totals>,
+    told: Arc<Told>,
     /// The look that had begun when it was read.
     read_after: u64,
 }
@@ -30,10 +49,11 @@ pub(crate) struct Entry {
 
 impl Entry {
     /// The answer if it is as new as a look that found its partition at a position.
-    fn answer(&self, beat: &Beat, stands: Position) -> Option<Arc<pb::Totals>> {
+    fn answer(&self, beat: &Beat, stands: Position) -> Option<Arc<Told>> {
         let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_true = |answer: &&Answer| answer.totals.log_position == stands.0 || answer.read_after >= beat.number;
-        answer.as_ref().filter(is_true).map(|answer| Arc::clone(&answer.totals))
+        let is_true =
+            |answer: &&Answer| answer.told.totals.log_position == stands.0 || answer.read_after >= beat.number;
+        answer.as_ref().filter(is_true).map(|answer| Arc::clone(&answer.told))
     }
 
     /// The answer, read where it is not there or not true any more. `begun` is the last look that has begun.
@@ -43,20 +63,20 @@ impl Entry {
         stands: Position,
         begun: impl Fn() -> u64,
         read: impl AsyncFnOnce() -> Result<pb::Totals, Refused>,
-    ) -> Result<Arc<pb::Totals>, Refused> {
-        if let Some(totals) = self.answer(beat, stands) {
-            return Ok(totals);
+    ) -> Result<Arc<Told>, Refused> {
+        if let Some(told) = self.answer(beat, stands) {
+            return Ok(told);
         }
         let _alone = self.reading.lock().await;
         // Somebody else may have read it meanwhile.
-        if let Some(totals) = self.answer(beat, stands) {
-            return Ok(totals);
+        if let Some(told) = self.answer(beat, stands) {
+            return Ok(told);
         }
         let read_after = begun();
-        let totals = Arc::new(read().await?);
-        let answer = Answer { totals: Arc::clone(&totals), read_after };
+        let told = Arc::new(Told::new(read().await?));
+        let answer = Answer { told: Arc::clone(&told), read_after };
         *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
-        Ok(totals)
+        Ok(told)
     }
 }
 
@@ -120,8 +140,8 @@ mod tests {
         };
         let mut beat = Beat::at(1);
         let ask = async |beat: &Beat, stands| {
-            let totals = entry.answer_or(beat, Position(stands), || beat.number, read).await.unwrap();
-            (totals.log_position, reads.get())
+            let told = entry.answer_or(beat, Position(stands), || beat.number, read).await.unwrap();
+            (told.totals.log_position, reads.get())
         };
         assert_eq!(pulse.begun(), 0);
         assert_eq!(ask(&beat, 7).await, (7, 1));

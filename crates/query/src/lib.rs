@@ -22,6 +22,7 @@ mod state;
 #[cfg(test)]
 mod tiny;
 mod versions;
+mod warm;
 mod watch;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -40,6 +41,7 @@ use tower_layer::Layer as _;
 pub use config::{Config, Limits};
 use read::Reader;
 use serve::Service;
+use warm::Warm;
 use watch::Hub;
 
 /// The largest question, in bytes: the codes of far more units than may be watched, so that who names too many is told so.
@@ -121,8 +123,10 @@ impl Query {
         // Covers the reading of a question and the beginning of the answer, not the life of a watch. Which period `latest` is
         // is a question of its own.
         let timeout = 2 * limits.answer_within + ASKING;
-        let service = Service::new(Arc::clone(&reader), Arc::clone(&hub), limits, shutdown.clone());
-        let service = QueryServiceServer::new(service).max_decoding_message_size(MAX_QUESTION_BYTES);
+        let service = Arc::new(Service::new(Arc::clone(&reader), Arc::clone(&hub), limits, shutdown.clone()));
+        let generated = QueryServiceServer::from_arc(Arc::clone(&service));
+        let generated = generated.max_decoding_message_size(MAX_QUESTION_BYTES);
+        let service = Warm::new(service, generated, MAX_QUESTION_BYTES);
         // A browser speaks gRPC-Web, over HTTP/1.1 where there is no TLS.
         let service = GrpcWebLayer::new().layer(service);
         let serving = listener.serve::<QueryServiceServer<Service>>(

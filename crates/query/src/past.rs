@@ -6,6 +6,7 @@ use domain::{
     fold::Tally,
     recount::{self, Of},
     settle::{Accepted, Position},
+    window,
 };
 use proto::pb::query::v1 as pb;
 use store::{OwnReport, Snapshot, UnitTotals, Until};
@@ -54,14 +55,19 @@ impl Reader {
 
     /// Everything that may be in the totals that are asked about.
     async fn past(&self, question: Question, until: Until) -> Result<Past, ReadError> {
+        // Never closed: the permit is always to be had.
+        let _turn = self.past_turns.acquire().await.ok();
         let data_set = question.data_set(self.catalogue());
         let span = span(data_set, question.period);
         let mut snapshot = self.store.snapshot().await?;
         let stands = self.refuse_beyond(&mut snapshot, data_set, until).await?;
         let codes = self.codes(&mut snapshot, question).await?;
         let codes = codes.as_deref().map(as_texts);
-        let revisions = snapshot.revisions(data_set.code(), span, codes.as_deref(), until).await?;
+        let revisions = snapshot.revisions(data_set.code(), span, codes.as_deref(), until, MOST_REVISIONS).await?;
         snapshot.end().await?;
+        if revisions.len() >= MOST_REVISIONS {
+            return Err(too_many(question.period).into());
+        }
         let up_to = match until {
             Until::Position(position) => position,
             Until::Instant(_) => {
@@ -159,11 +165,14 @@ impl Reader {
             let mut snapshot = self.store.snapshot().await?;
             let codes = self.codes(&mut snapshot, question).await?;
             let codes = codes.as_deref().map(as_texts);
-            let looked_at =
-                snapshot.reported_by(data_set.code(), span, codes.as_deref(), &page.from, LOOKED_AT).await?;
+            let most = looked_at(data_set, question.period);
+            let looked_at = snapshot.reported_by(data_set.code(), span, codes.as_deref(), &page.from, most).await?;
             let units: Vec<&str> = looked_at.iter().map(String::as_str).collect();
-            let revisions = snapshot.revisions(data_set.code(), span, Some(&units), page.until).await?;
+            let revisions = snapshot.revisions(data_set.code(), span, Some(&units), page.until, MOST_REVISIONS).await?;
             snapshot.end().await?;
+            if revisions.len() >= MOST_REVISIONS {
+                return Err(too_many(question.period).into());
+            }
             let (catalogues, standing) = self.stood(revisions).await?;
 
             let of = of(catalogue, &question);
@@ -177,7 +186,7 @@ impl Reader {
                     let key = &last.accepted.report.key;
                     Some((key.org_unit.to_string(), Some(key.period)))
                 }
-                None => units.last().filter(|_| units.len() == LOOKED_AT).map(|unit| ((*unit).to_owned(), None)),
+                None => units.last().filter(|_| units.len() == most).map(|unit| ((*unit).to_owned(), None)),
             };
             let next_page_token =
                 next.map(|(from, after)| Page { from, after: Some(after), ..page.clone() }.token(list));
@@ -234,8 +243,38 @@ impl Reader {
     }
 }
 
+/// The most revisions that a state of the past is counted from: two years of months of every commune.
+const MOST_REVISIONS: usize = 300_000;
+
 /// The most units that one page looks at, whether they gave a value or not.
 const LOOKED_AT: usize = 1_000;
+
+/// How many units' reports for how many periods one page looks at.
+const LOOKED_AT_TOGETHER: usize = 50_000;
+
+/// The units that one page looks at: fewer where each may have many reports in the period.
+fn looked_at(data_set: &DataSet, period: Period) -> usize {
+    let days = period.span(data_set.calendar());
+    let from = window::is_window(data_set, period).then_some(days.first);
+    let periods = match from {
+        None => 1,
+        Some(first) => window::own_periods(data_set, Some(first), days.last, LOOKED_AT_TOGETHER).len(),
+    };
+    (LOOKED_AT_TOGETHER / periods.max(1)).clamp(1, LOOKED_AT)
+}
+
+fn too_many(period: Period) -> Refused {
+    Refused::invalid(
+        "AS_OF_TOO_LARGE",
+        "period",
+        format!(
+            "Kỳ {period} có hơn {MOST_REVISIONS} báo cáo của các đơn vị cấp dưới; hãy hỏi kỳ ngắn hơn hoặc đơn vị nhỏ hơn."
+        ),
+        format!(
+            "{period} has more than {MOST_REVISIONS} reports below the unit; ask for a shorter period or a smaller unit"
+        ),
+    )
+}
 
 /// A cell of a unit's totals that is to be explained.
 #[derive(Clone, Copy, Debug)]
@@ -383,6 +422,14 @@ mod tests {
         }
         assert_eq!(Page::read(list, ""), Ok(None));
         assert_eq!(Page::read(list, "p9"), Err(Refused::PageToken));
+    }
+
+    #[test]
+    fn a_page_looks_at_fewer_units_where_each_has_many_reports() {
+        let catalogue = crate::tiny::catalogue();
+        let monthly = catalogue.find_data_set("identity").unwrap();
+        let most = |period: &str| looked_at(monthly, period.parse().unwrap());
+        assert_eq!((most("202211"), most("2022"), most("latest20250701")), (1_000, 1_000, 50_000 / 894));
     }
 
     #[test]

@@ -11,12 +11,16 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use domain::settle::Position;
 use tokio::sync::{Notify, watch};
 
 use crate::refused::Refused;
+
+/// The shortest time from one look to the next: what many questions at once wait longer, and the database has less to do.
+const EVERY: Duration = Duration::from_millis(1);
 
 /// Where each partition stood.
 pub(crate) type Positions = HashMap<u16, Position>;
@@ -77,8 +81,12 @@ impl Pulse {
     where
         F: Future<Output = Result<Positions, Refused>>,
     {
+        let mut pace = tokio::time::interval(EVERY);
+        pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             self.wanted.notified().await;
+            // Who comes meanwhile shares it.
+            pace.tick().await;
             let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
             let positions = look().await.map(Arc::new);
             self.beats.send_replace(Beat { number, positions });
@@ -90,7 +98,7 @@ impl Pulse {
 mod tests {
     use super::*;
     use futures_util::future::{join_all, select};
-    use std::{pin::pin, sync::Mutex, time::Duration};
+    use std::{pin::pin, sync::Mutex};
 
     /// Goal: whoever asks gets a look that began after it asked, and a hundred who ask together get one or two.
     #[tokio::test]

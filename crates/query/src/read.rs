@@ -20,11 +20,12 @@ use domain::{
 use messaging::Partitions;
 use proto::pb::query::v1 as pb;
 use store::{OwnReport, ReportFilter, Revised, Snapshot, Standing, Store, StoreError, StoredTotal, Submission};
+use tokio::sync::Semaphore;
 
 use crate::{
     Limits, answer,
     expected::Expected,
-    kept::Kept,
+    kept::{Kept, Told},
     pulse::{Positions, Pulse},
     question::{Asked, Question},
     refused::Refused,
@@ -37,6 +38,9 @@ const TOGETHER: usize = 100;
 
 /// The most of a data set's own periods that targets look back to: a year of days, 33 years of months.
 const LOOKS_BACK: usize = 400;
+
+/// States of the past that are counted at a time.
+const PAST_AT_A_TIME: usize = 2;
 
 /// Why an answer cannot be read.
 #[derive(Debug)]
@@ -89,6 +93,8 @@ pub(crate) struct Reader {
     answer_within: Duration,
     pulse: Pulse,
     kept: Kept,
+    /// States of the past are counted in turns: each has many reports in memory.
+    pub(crate) past_turns: Semaphore,
 }
 
 impl Reader {
@@ -102,6 +108,7 @@ impl Reader {
             answer_within: limits.answer_within,
             pulse: Pulse::new(),
             kept: Kept::new(limits.kept_answers),
+            past_turns: Semaphore::new(PAST_AT_A_TIME),
         }
     }
 
@@ -153,7 +160,7 @@ impl Reader {
     }
 
     /// The totals of the unit that is asked about, as they stand at some moment after the question.
-    pub(crate) async fn totals(&self, question: Question) -> Result<Arc<pb::Totals>, Refused> {
+    pub(crate) async fn totals(&self, question: Question) -> Result<Arc<Told>, Refused> {
         let partition = self.partition(question.data_set(&self.catalogue));
         let answer = async {
             let beat = self.pulse.next().await;
@@ -263,10 +270,11 @@ impl Reader {
         let Some(data_set) = questions.first().map(|question| question.data_set(catalogue)) else {
             return Ok(HashMap::new());
         };
-        let own = |day| Period::containing(data_set.period_type(), data_set.calendar(), day);
+        let (kind, calendar) = (data_set.period_type(), data_set.calendar());
         let spans = || questions.iter().map(|question| question.period.span(data_set.calendar()));
-        let first = spans().map(|span| span.first).min().and_then(own);
-        let last = spans().map(|span| span.last).max().and_then(own);
+        let first =
+            spans().map(|span| span.first).min().and_then(|day| Period::containing_or_first(kind, calendar, day));
+        let last = spans().map(|span| span.last).max().and_then(|day| Period::containing(kind, calendar, day));
         let Some(first) = first else { return Ok(HashMap::new()) };
         let codes: BTreeSet<_> = questions.iter().map(|question| question.unit(catalogue).code.as_str()).collect();
         let codes: Vec<_> = codes.into_iter().collect();

@@ -17,14 +17,13 @@ use std::{
 use domain::Catalogue;
 use futures_util::{Stream, stream};
 use messaging::{subjects, totals::TotalsFeed};
-use proto::pb::query::v1 as pb;
 use runtime::Shutdown;
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc},
     time::timeout,
 };
 
-use crate::{Limits, question::Question, read::Reader, refused::Refused};
+use crate::{Limits, kept::Told, question::Question, read::Reader, refused::Refused};
 
 /// Totals that are read together, and sent in one message.
 pub(crate) const TOGETHER: usize = 50;
@@ -158,7 +157,7 @@ fn subject(catalogue: &Catalogue, question: Question) -> String {
 #[derive(Clone, Debug)]
 pub(crate) struct Moved {
     pub(crate) place: usize,
-    pub(crate) totals: Arc<pb::Totals>,
+    pub(crate) told: Arc<Told>,
     /// Versions between this one and the last that was sent.
     pub(crate) passed_over: i64,
 }
@@ -285,16 +284,22 @@ impl Watcher {
         let answers = match questions[..] {
             // Whoever else asks about it shares the answer.
             [question] => vec![self.reader.totals(question).await?],
-            _ => self.reader.read_alone(&questions).await?.into_iter().map(Arc::new).collect(),
+            _ => self
+                .reader
+                .read_alone(&questions)
+                .await?
+                .into_iter()
+                .map(|totals| Arc::new(Told::new(totals)))
+                .collect(),
         };
         let mut moved = Vec::new();
-        for (place, totals) in places.iter().zip(answers) {
-            let known = &mut self.known[*place];
+        for (place, told) in places.iter().zip(answers) {
+            let (known, version) = (&mut self.known[*place], told.totals.version);
             // Another version, not a higher one: a database that was restored may have gone back.
-            if *known != Some(totals.version) {
-                let passed_over = known.map_or(0, |known| (totals.version - known - 1).max(0));
-                *known = Some(totals.version);
-                moved.push(Moved { place: *place, totals, passed_over });
+            if *known != Some(version) {
+                let passed_over = known.map_or(0, |known| (version - known - 1).max(0));
+                *known = Some(version);
+                moved.push(Moved { place: *place, told, passed_over });
             }
         }
         Ok(moved)

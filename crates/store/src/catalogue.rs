@@ -35,14 +35,15 @@ impl Store {
         if is_new {
             insert_org_units(&mut transaction, catalogue, org_units).await?;
             insert_data_sets(&mut transaction, catalogue).await?;
-            refuse_moved_periods(&mut transaction, version).await?;
-            refuse_moved_cells(&mut transaction, version).await?;
         } else {
             sqlx::query("UPDATE catalogue_version SET is_current = true WHERE version = $1")
                 .bind(version)
                 .execute(&mut *transaction)
                 .await?;
         }
+        // Also one that was in use before: reports may have filled cells since that it has not.
+        refuse_moved_periods(&mut transaction, version).await?;
+        refuse_moved_cells(&mut transaction, version).await?;
         insert_files(&mut transaction, version, files).await?;
         transaction.commit().await?;
         Ok(is_new)

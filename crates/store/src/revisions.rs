@@ -31,7 +31,7 @@ pub struct Revised {
 
 impl Snapshot {
     /// All revisions that were there by then of a data set's reports for its periods from one to another (none: without end): of
-    /// some units, or of all.
+    /// some units, or of all. So many at most, of which nobody knows which: as many as that mean that there are too many.
     ///
     /// # Errors
     /// When the database fails.
@@ -41,6 +41,7 @@ impl Snapshot {
         (first, last): (Period, Option<Period>),
         org_units: Option<&[&str]>,
         until: Until,
+        limit: usize,
     ) -> Result<Vec<Accepted>, StoreError> {
         let (position, instant) = match until {
             Until::Position(position) => (Some(signed(position.0)), None),
@@ -53,7 +54,8 @@ impl Snapshot {
                 concat!(
                     revisions!("report", $of_units),
                     " UNION ALL ",
-                    revisions!("report_history", $of_units)
+                    revisions!("report_history", $of_units),
+                    " LIMIT $6"
                 )
             };
             ($table:literal, $of_units:literal) => {
@@ -70,14 +72,15 @@ impl Snapshot {
         }
         let statement = match org_units {
             None => sqlx::query(revisions!("")),
-            Some(_) => sqlx::query(revisions!(" AND org_unit = ANY($6::text[])")),
+            Some(_) => sqlx::query(revisions!(" AND org_unit = ANY($7::text[])")),
         };
         let statement = statement
             .bind(data_set.as_str())
             .bind(first.to_string())
             .bind(last.map(|last| last.to_string()))
             .bind(position)
-            .bind(instant);
+            .bind(instant)
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX));
         let statement = match org_units {
             None => statement,
             Some(org_units) => statement.bind(org_units),

@@ -142,8 +142,7 @@ impl Answer {
 
     fn counted(&self) -> Message {
         let Counts { accepted, duplicate, superseded, rejected, given_up } = self.counts;
-        let [all, a, d, s, r, g] =
-            [self.reports, accepted, duplicate, superseded, rejected, given_up].map(|number| count(number));
+        let [all, a, d, s, r, g] = [self.reports, accepted, duplicate, superseded, rejected, given_up].map(count);
         both(
             format!(
                 "{all} báo cáo: chấp nhận {a}, trùng lặp {d}, đã có lần sửa mới hơn {s}, từ chối {r}, không gửi được {g}"

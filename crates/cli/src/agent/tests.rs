@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use client::fake::{Does, Fake};
+use client::{
+    Client, Config,
+    fake::{Does, Fake},
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -136,6 +139,9 @@ async fn good_files_alone_are_good_news_and_the_spool_forgets_them() {
         assert_eq!(once(&args).await.0.unwrap(), Ended::Well);
         let ids: BTreeSet<_> = fake.state().seen.iter().cloned().collect();
         assert_eq!(ids.len(), 2 * copies, "a file that comes again is sent again");
+        let client = Client::open(Config::new(&args.collector, &args.spool)).await.unwrap();
+        assert_eq!(client.batches().await.unwrap(), [""; 0]);
+        client.shutdown().await;
     }
     assert_eq!(home.files(), ["done/a.2.csv", "done/a.csv", "done/b.2.csv", "done/b.csv"]);
 }

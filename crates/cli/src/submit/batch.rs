@@ -21,19 +21,27 @@ pub(crate) fn name(format: Format, text: &str) -> String {
     digest.iter().fold(format!("{format}-"), |name, byte| format!("{name}{byte:02x}"))
 }
 
-/// The reports that can be spooled, numbered by their place in the list, and those that cannot: their ids are none.
-pub(crate) fn of(reports: &[FileReport]) -> (Vec<(u32, Report)>, Vec<(usize, Refusal)>) {
-    let (mut batch, mut refused) = (Vec::with_capacity(reports.len()), Vec::new());
+/// The reports of a file by their places in the list.
+pub(crate) struct Batch {
+    /// Those that can be spooled.
+    pub(crate) to_send: Vec<(u32, Report)>,
+    /// Those that cannot: their ids are none.
+    pub(crate) refused: Vec<(usize, Refusal)>,
+}
+
+/// The batch that the reports of a file are.
+pub(crate) fn of(reports: &[FileReport]) -> Batch {
+    let (mut to_send, mut refused) = (Vec::with_capacity(reports.len()), Vec::new());
     for (index, FileReport { report, .. }) in reports.iter().enumerate() {
         let mut violations = Violations::default();
         let is_good = report.submission_id.is_empty()
             || judge::read_submission_id(&report.submission_id, &mut violations).is_some();
         match u32::try_from(index) {
-            Ok(number) if is_good => batch.push((number, report.clone().into())),
+            Ok(number) if is_good => to_send.push((number, report.clone().into())),
             _ => refused.push((index, refusal(proto::report::violations(&violations)))),
         }
     }
-    (batch, refused)
+    Batch { to_send, refused }
 }
 
 /// That a report's id was used before for a report of other content.

@@ -47,7 +47,6 @@ fn acknowledgement(revision: i64) -> Acknowledgement {
     Acknowledgement { revision, ..Acknowledgement::default() }
 }
 
-#[expect(clippy::unwrap_used, reason = "what does not hold has failed the test")]
 async fn note(spool: &Spool, place: Place, receipt: Receipt) -> Vec<Known> {
     spool.run(move |rows| rows.note(&[(place, receipt)], NOW)).await.unwrap()
 }
@@ -103,7 +102,7 @@ async fn a_full_spool_says_so_keeps_what_it_has_and_has_room_again() {
     add(&spool, report("2", 1)).await;
     let full = spool.run(|rows| rows.add(report("3", 1), NOW)).await;
     assert!(matches!(full, Err(SendError::Full(_))), "{full:?}");
-    note(&spool, 1, Receipt::Finished(Outcome::Refused(Box::new(Refusal::default())))).await;
+    note(&spool, 1, Receipt::Finished(Outcome::Refused(Box::default()))).await;
     assert!(spool.run(move |rows| rows.forget(first)).await.unwrap());
     add(&spool, report("3", 1)).await;
 

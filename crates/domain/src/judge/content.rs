@@ -6,6 +6,7 @@ use crate::{
     CELL_LIMIT, Catalogue, Content, Note, Reason, UnitIx, Values, Vintage, Violations,
     catalogue::{Cell, DataSet, ValueType},
     draft::{Draft, DraftValue, Given},
+    number::{ENGLISH, VIETNAMESE},
     words::{self, WordsError, shown},
 };
 
@@ -82,7 +83,11 @@ impl Form<'_> {
                 violations.error(
                     Reason::CellNotForLevel,
                     format!("values[{place}]"),
-                    format!("Đơn vị cấp {} không báo cáo ô “{cell}” ({}).", level.name_vi, cell.element.name_vi),
+                    format!(
+                        "Đơn vị thuộc {} không báo cáo ô “{cell}” ({}).",
+                        level.in_sentence_vi(),
+                        cell.element.name_vi
+                    ),
                     format!("a {} does not report {cell}", level.code),
                 );
                 continue;
@@ -231,8 +236,11 @@ impl Refused {
             }
             Self::TooLarge => (
                 Reason::ValueOutOfRange,
-                format!("Ô “{cell}” ({name}) quá lớn: tối đa {CELL_LIMIT} sau khi bỏ dấu thập phân."),
-                format!("{cell} is too large: at most {CELL_LIMIT} without its decimal point"),
+                format!(
+                    "Ô “{cell}” ({name}) quá lớn: tối đa {} sau khi bỏ dấu thập phân.",
+                    VIETNAMESE.write(CELL_LIMIT, 0)
+                ),
+                format!("{cell} is too large: at most {} without its decimal point", ENGLISH.write(CELL_LIMIT, 0)),
             ),
             Self::Day => (
                 Reason::ValueOutOfRange,

@@ -38,7 +38,8 @@ pub struct CellName {
     #[prost(string, tag = "2")]
     pub option: ::prost::alloc::string::String,
 }
-/// A state of the past. Before the first report it is one in which nothing is reported.
+/// A state of the past. Before the first report it is one in which nothing is reported. One that 300,000 reports or more are in
+/// is refused, with AS_OF_TOO_LARGE.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AsOf {
     #[prost(oneof = "as_of::State", tags = "1, 2")]
