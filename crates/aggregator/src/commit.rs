@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use domain::{
-    Key, Timestamp,
-    settle::{self, Judged, Position},
+    Timestamp,
+    settle::{self, Accepted, Judged, Position},
 };
 use messaging::{Outgoing, Partition, outbox};
 use rustc_hash::FxHashSet;
@@ -62,7 +62,7 @@ pub(crate) async fn commit(shared: &Shared, partition: Partition, batch: &Batch)
 async fn commit_now(shared: &Shared, partition: Partition, batch: &Batch) -> Result<Vec<Outgoing>, CommitError> {
     let mut transaction = shared.store.begin(partition.number(), batch.after).await?;
 
-    let needed = settle::needed(batch.judged.iter().filter_map(key));
+    let needed = settle::needed(batch.judged.iter().filter_map(accepted));
     let ids: Vec<_> = batch.judged.iter().filter_map(Judged::submission_id).collect();
     let origins: Vec<_> = batch.judged.iter().map(|judged| judged.provenance().origin).collect();
     let mut standing = transaction.series(&needed).await?;
@@ -101,9 +101,9 @@ async fn commit_now(shared: &Shared, partition: Partition, batch: &Batch) -> Res
     Ok(events)
 }
 
-fn key(judged: &Judged) -> Option<&Key> {
+fn accepted(judged: &Judged) -> Option<&Accepted> {
     match judged {
-        Judged::Accepted(accepted) => Some(&accepted.report.key),
+        Judged::Accepted(accepted) => Some(accepted),
         Judged::Rejected(_) => None,
     }
 }

@@ -301,27 +301,34 @@ pub struct SeriesOf {
     pub org_unit: OrgUnitCode,
     /// The first of the batch's periods.
     pub from: Period,
+    /// The catalogue that judged the batch's reports of it; none where several did.
+    pub judged_by: Option<CatalogueVersion>,
 }
 
 /// The reports a batch needs to know: for each of its units and forms those for its own periods and all later ones, and
 /// the last that has values before them.
 #[must_use]
-pub fn needed<'a>(keys: impl IntoIterator<Item = &'a Key>) -> Vec<SeriesOf> {
-    let mut first: FxHashMap<(&DataSetCode, &OrgUnitCode), Period> = FxHashMap::default();
-    for Key { data_set, period, org_unit } in keys {
-        let from = first.entry((data_set, org_unit)).or_insert(*period);
-        *from = (*from).min(*period);
+pub fn needed<'a>(batch: impl IntoIterator<Item = &'a Accepted>) -> Vec<SeriesOf> {
+    let mut needed: FxHashMap<(&DataSetCode, &OrgUnitCode), SeriesOf> = FxHashMap::default();
+    for Accepted { provenance: Provenance { catalogue, .. }, report, .. } in batch {
+        let Key { data_set, period, org_unit } = &report.key;
+        let series = needed.entry((data_set, org_unit)).or_insert_with(|| SeriesOf {
+            data_set: data_set.clone(),
+            org_unit: org_unit.clone(),
+            from: *period,
+            judged_by: Some(catalogue.clone()),
+        });
+        series.from = series.from.min(*period);
+        series.judged_by = series.judged_by.take().filter(|version| version == catalogue);
     }
-    let series = first.into_iter().map(|((data_set, org_unit), from)| SeriesOf {
-        data_set: data_set.clone(),
-        org_unit: org_unit.clone(),
-        from,
-    });
-    series.collect()
+    needed.into_values().collect()
 }
 
-/// Of the series that were needed those of which more must be known, with the first period that matters: the report before
-/// the batch's lacks a value whose latest counts, so that an older report's may; or another catalogue judged it.
+/// Of the series that were needed those of which more must be known, with the first period that matters.
+///
+/// The report before the batch's is enough where it has every value whose latest counts: no older one's does then. That
+/// holds within one catalogue. Where several judged the series they may have other cells and begin longer periods elsewhere,
+/// so that the one before may not stand for those before it.
 ///
 /// # Errors
 /// When a report names what is not to be had.
@@ -330,42 +337,45 @@ pub fn needed_further(
     needed: &[SeriesOf],
     standing: &[Accepted],
 ) -> Result<Vec<SeriesOf>, SettleError> {
-    let mut before: FxHashMap<(&DataSetCode, &OrgUnitCode), &Accepted> = FxHashMap::default();
+    let mut loaded: FxHashMap<(&DataSetCode, &OrgUnitCode), Vec<&Accepted>> = FxHashMap::default();
     for accepted in standing {
-        let Key { data_set, period, org_unit } = &accepted.report.key;
-        let is_earlier = |known: &&Accepted| known.report.key.period <= *period;
-        if before.get(&(data_set, org_unit)).is_none_or(|known| !is_earlier(known)) {
-            before.insert((data_set, org_unit), accepted);
-        }
+        let Key { data_set, org_unit, .. } = &accepted.report.key;
+        loaded.entry((data_set, org_unit)).or_default().push(accepted);
     }
     let mut further = Vec::new();
     for series in needed {
-        let Some(accepted) = before.get(&(&series.data_set, &series.org_unit)) else { continue };
-        let key = &accepted.report.key;
-        let Some(values) = accepted.report.content.values().filter(|_| key.period < series.from) else { continue };
-        let place = Place::find(catalogues, accepted)?;
-        // Another catalogue may have other cells and other trees: what mattered by its own may not be all.
-        let is_current = std::ptr::eq(place.catalogue, catalogues.current());
-        let vintage = place.catalogue.vintage(place.data_set, key.period);
-        let may_lack = |(at, cell): (usize, &crate::catalogue::Cell)| {
-            cell.element.time_aggregation == TimeAggregation::Last
-                && values.get(at).is_none()
-                && place.catalogue.fills(cell, vintage, place.unit)
-        };
-        if is_current && !place.data_set.cells().iter().enumerate().any(may_lack) {
+        let Some(loaded) = loaded.get(&(&series.data_set, &series.org_unit)) else { continue };
+        let before = loaded.iter().filter(|accepted| accepted.report.key.period < series.from);
+        let Some(before) = before.max_by_key(|accepted| accepted.report.key.period) else { continue };
+        let is_of_one = |accepted: &&Accepted| Some(&accepted.provenance.catalogue) == series.judged_by.as_ref();
+        if loaded.iter().all(is_of_one) && has_every_latest(&Place::find(catalogues, before)?, before) {
             continue;
         }
-        let (kind, calendar) = (place.data_set.period_type(), place.data_set.calendar());
-        let starts = catalogues.all().filter_map(|catalogue| {
+        // The first day of any longer period that the one before lies in, by any catalogue.
+        let period = before.report.key.period;
+        let first = catalogues.all().filter_map(|catalogue| {
             let data_set = catalogue.find_data_set(series.data_set.as_str())?;
-            catalogue.windows(data_set, key.period).into_iter().map(|window| window.span(calendar).first).min()
+            let starts = catalogue.windows(data_set, period).into_iter();
+            let first = starts.map(|window| window.span(data_set.calendar()).first).min()?;
+            Period::containing_or_first(data_set.period_type(), data_set.calendar(), first)
         });
-        let first = starts.min().and_then(|day| Period::containing_or_first(kind, calendar, day));
-        if let Some(from) = first.filter(|first| *first < key.period) {
+        if let Some(from) = first.min().filter(|first| *first < period) {
             further.push(SeriesOf { from, ..series.clone() });
         }
     }
     Ok(further)
+}
+
+/// Whether a report has a value in each cell of its unit whose latest value counts.
+fn has_every_latest(place: &Place<'_>, accepted: &Accepted) -> bool {
+    let Some(values) = accepted.report.content.values() else { return false };
+    let Place { catalogue, data_set, period, unit } = *place;
+    let vintage = catalogue.vintage(data_set, period);
+    data_set.cells().iter().enumerate().all(|(at, cell)| {
+        cell.element.time_aggregation != TimeAggregation::Last
+            || values.get(at).is_some()
+            || !catalogue.fills(cell, vintage, unit)
+    })
 }
 
 /// A batch being settled. Knows what counts for every key and what every submission said.
@@ -502,7 +512,7 @@ impl<'c> Book<'c> {
                 return Ok(());
             }
             self.enter(entry(Fate::Duplicate, Violations::default()));
-            return self.was_on_time(&key, accepted.on_time);
+            return self.said_again(&key, new.accepted);
         }
         let Some(standing) = self.series(&key).get_mut(&key.period) else {
             self.enter(entry(Fate::Accepted, accepted.warnings.clone()));
@@ -513,7 +523,7 @@ impl<'c> Book<'c> {
         match accepted.report.revision.cmp(&counting.report.revision) {
             std::cmp::Ordering::Equal if accepted.digest == counting.digest => {
                 self.enter(entry(Fate::Duplicate, Violations::default()));
-                self.was_on_time(&key, accepted.on_time)
+                self.said_again(&key, new.accepted)
             }
             std::cmp::Ordering::Equal => {
                 self.enter(entry(Fate::Rejected, revision_conflict(&accepted.report).into()));
@@ -530,19 +540,31 @@ impl<'c> Book<'c> {
                 let since = accepted.provenance.position;
                 let mut origin = standing.origin;
                 origin.change();
-                let mut replaced = std::mem::replace(standing, Standing { origin, ..new });
+                let replaced = std::mem::replace(standing, Standing { origin, ..new });
                 standing.accepted.on_time |= replaced.accepted.on_time;
                 self.enter(settled);
                 self.turn(&key, Some(&replaced))?;
-                replaced.origin = StandingOrigin::Stored;
                 self.superseded.push(Superseded { accepted: replaced.accepted, since });
                 Ok(())
             }
         }
     }
 
-    /// Takes note that something came in before the deadline which does not count itself: said again, or too late to count,
-    /// it still shows that the unit was on time, in whatever order the two arrive.
+    /// What came in on time shows that the unit was, in whatever order it and its repetitions are settled. A repetition that
+    /// does so is kept among the revisions: totals as they stood are counted from those.
+    fn said_again(&mut self, key: &Key, again: Accepted) -> Result<(), SettleError> {
+        let standing = self.series(key).get(&key.period).map(|standing| &standing.accepted);
+        if standing.is_some_and(|standing| !standing.on_time && again.report.revision <= standing.report.revision) {
+            self.was_on_time(key, again.on_time)?;
+            if again.on_time {
+                let since = again.provenance.position;
+                self.superseded.push(Superseded { accepted: again, since });
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes note that one of a key's revisions came in before the deadline, though it does not count itself.
     fn was_on_time(&mut self, key: &Key, on_time: bool) -> Result<(), SettleError> {
         let Some(standing) = self.series(key).get_mut(&key.period) else { return Ok(()) };
         if !on_time || standing.accepted.on_time {

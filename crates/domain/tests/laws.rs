@@ -25,36 +25,53 @@ use domain::{
 use proptest::prelude::*;
 use time::{Date, macros::date};
 
-const CELLS: usize = 4;
+const CELLS: usize = 5;
 
-/// How each cell adds up over units and over time: a flow, a level, a level that is kept and not added, and something that
-/// no longer period knows.
+/// How each cell adds up over units and over time: a flow, a level, a level that is kept and not added, something that no
+/// longer period knows, and a level that only the second version of the catalogue has.
 const KINDS: [(SpaceAggregation, TimeAggregation); CELLS] = [
     (SpaceAggregation::Sum, TimeAggregation::Sum),
     (SpaceAggregation::Sum, TimeAggregation::Last),
     (SpaceAggregation::None, TimeAggregation::Last),
     (SpaceAggregation::Mean, TimeAggregation::None),
+    (SpaceAggregation::Sum, TimeAggregation::Last),
 ];
+const CELLS_OF: [usize; 2] = [4, 5];
 
+/// In the second version a commune of the first province begins on this day.
+const FOUNDING: Date = date!(2022 - 11 - 01);
+const FOUNDED: &str = "C0-9";
 /// The first commune of every province is no more from this day on.
 const MERGER: Date = date!(2022 - 12 - 01);
 
-/// Months before and after the merger, with all longer periods they lie in: `latest` begins anew with the tree.
-const PERIODS: [(&str, [&str; 5]); 5] = [
-    ("202209", ["202209", "2022Q3", "2022S2", "2022", "latest"]),
-    ("202210", ["202210", "2022Q4", "2022S2", "2022", "latest"]),
-    ("202211", ["202211", "2022Q4", "2022S2", "2022", "latest"]),
-    ("202212", ["202212", "2022Q4", "2022S2", "2022", "latest20221201"]),
-    ("202301", ["202301", "2023Q1", "2023S1", "2023", "latest20221201"]),
+/// Months before and after these days, with all longer periods they lie in, by version: `latest` begins anew with the tree.
+const PERIODS: [(&str, [[&str; 5]; 2]); 5] = [
+    ("202209", [["202209", "2022Q3", "2022S2", "2022", "latest"]; 2]),
+    ("202210", [["202210", "2022Q4", "2022S2", "2022", "latest"]; 2]),
+    (
+        "202211",
+        [["202211", "2022Q4", "2022S2", "2022", "latest"], ["202211", "2022Q4", "2022S2", "2022", "latest20221101"]],
+    ),
+    ("202212", [["202212", "2022Q4", "2022S2", "2022", "latest20221201"]; 2]),
+    ("202301", [["202301", "2023Q1", "2023S1", "2023", "latest20221201"]; 2]),
 ];
 
-/// Whether a period of [`PERIODS`] ends when the tree has changed.
-fn is_after_merger(period: &str) -> bool {
-    !["202209", "202210", "202211", "2022Q3", "latest"].contains(&period)
+/// All periods that some total is of.
+fn all_periods() -> BTreeSet<&'static str> {
+    PERIODS.iter().flat_map(|(_, windows)| windows.iter().flatten()).copied().collect()
+}
+
+/// A day on which the tree that a period is added on stands.
+fn day_of(period: &str) -> Date {
+    match period {
+        "202209" | "202210" | "2022Q3" | "latest" => Date::MIN,
+        "202211" | "latest20221101" => FOUNDING,
+        _ => MERGER,
+    }
 }
 
 /// VN, provinces below it, communes below those; every level reports. In the second version of the catalogue the second
-/// commune of the first province lies in the second province.
+/// commune of the first province lies in the second province, a commune is founded, and the form has one more cell.
 fn catalogue(communes_of: &[usize], version: usize) -> Catalogue {
     let level = |code: &str| Level {
         code: code.parse().unwrap(),
@@ -62,23 +79,26 @@ fn catalogue(communes_of: &[usize], version: usize) -> Catalogue {
         name_en: String::new(),
         stands_in_for: None,
     };
-    let unit = |code: String, level, parent: Option<&str>, valid_to| UnitVersion {
+    let unit = |code: String, level, parent: Option<&str>, valid_from, valid_to| UnitVersion {
         code: code.parse().unwrap(),
         name: code.clone(),
         level: LevelIx::new(level),
         kind: String::new(),
         parent: parent.map(|parent| parent.parse().unwrap()),
-        valid_from: None,
+        valid_from,
         valid_to,
     };
-    let mut rows = vec![unit("VN".to_owned(), 0, None, None)];
+    let mut rows = vec![unit("VN".to_owned(), 0, None, None, None)];
     for (province, communes) in communes_of.iter().enumerate() {
-        rows.push(unit(format!("P{province}"), 1, Some("VN"), None));
+        rows.push(unit(format!("P{province}"), 1, Some("VN"), None, None));
         for commune in 0..*communes {
             let code = format!("C{province}-{commune}");
             let parent = parent_of(&code, communes_of.len(), version).unwrap();
-            rows.push(unit(code, 2, Some(&parent), (commune == 0).then_some(MERGER)));
+            rows.push(unit(code, 2, Some(&parent), None, (commune == 0).then_some(MERGER)));
         }
+    }
+    if version == 1 {
+        rows.push(unit(FOUNDED.to_owned(), 2, Some("P0"), Some(FOUNDING), None));
     }
     let levels: LevelSet = (0..3).map(LevelIx::new).collect();
     let cell = |(place, (space_aggregation, time_aggregation))| Cell {
@@ -96,27 +116,28 @@ fn catalogue(communes_of: &[usize], version: usize) -> Catalogue {
         option: None,
         levels,
     };
-    let data_set = DataSet::new(DataSetParts {
-        code: "form".parse().unwrap(),
+    let cells: Vec<_> = KINDS.into_iter().take(CELLS_OF[version]).enumerate().map(cell).collect();
+    let data_set = |code: &str, period_type| DataSetParts {
+        code: code.parse().unwrap(),
         name_vi: String::new(),
         name_en: String::new(),
-        period_type: PeriodType::Month,
+        period_type,
         calendar: Calendar::Gregorian,
         levels,
-        cells: KINDS.into_iter().enumerate().map(cell).collect(),
+        cells: cells.clone(),
         rules: Vec::new(),
         schedule: Schedule::default(),
         groups: Vec::new(),
         outliers: Vec::new(),
         indicators: Vec::new(),
         targets: Vec::new(),
-    })
-    .unwrap();
+    };
+    let data_sets = [("form", PeriodType::Month), ("weeks", PeriodType::Week)];
     Catalogue::new(
         CatalogueVersion::new(["first", "second"][version]),
         ["national", "province", "commune"].map(level).to_vec(),
         OrgTree::new(&rows, Vec::new()).unwrap(),
-        vec![data_set],
+        data_sets.map(|(code, kind)| DataSet::new(data_set(code, kind)).unwrap()).to_vec(),
         time::UtcOffset::UTC,
     )
 }
@@ -162,8 +183,10 @@ struct Sent {
 }
 
 fn sent() -> impl Strategy<Value = Sent> {
-    let cell = proptest::option::weighted(0.7, -1_000_000..1_000_000_i64);
-    let content = proptest::option::weighted(0.85, [cell.clone(), cell.clone(), cell.clone(), cell]);
+    let cell = || proptest::option::weighted(0.7, -1_000_000..1_000_000_i64);
+    // Now and then two say the same.
+    let said = prop_oneof![4 => [cell(), cell(), cell(), cell(), cell()], 1 => Just([Some(1); CELLS])];
+    let content = proptest::option::weighted(0.85, said);
     (0..8_usize, 0..PERIODS.len(), 0..5_i64, content, 1..200_u128, 0..2_usize, any::<(bool, bool)>()).prop_map(
         |(unit, period, revision, content, submission, version, (on_time, warned))| Sent {
             unit,
@@ -185,7 +208,9 @@ fn accepted(setting: &Setting, sent: &Sent, sequence: u64) -> Accepted {
     let vintage = catalogue.vintage(data_set, period);
     let units: Vec<_> = vintage.units().map(|(_, unit)| unit.code.clone()).collect();
     let key = Key { data_set: data_set.code().clone(), period, org_unit: units[sent.unit % units.len()].clone() };
-    let content = sent.content.map_or(Content::Withdrawn, |cells| Content::Values(cells.to_vec().into()));
+    let content = sent
+        .content
+        .map_or(Content::Withdrawn, |cells| Content::Values(cells[..CELLS_OF[sent.version]].to_vec().into()));
     Accepted {
         digest: ContentDigest::of(data_set, &key, &content),
         report: Report {
@@ -214,7 +239,7 @@ struct World {
     settled: Vec<Origin>,
     totals: BTreeMap<TotalName, Tally>,
     fates: Vec<Fate>,
-    /// Where the revisions stand that counted or came too late to.
+    /// Where the revisions stand that are kept: those that count, and those that do not any more or never did.
     revisions: Vec<Origin>,
 }
 
@@ -225,8 +250,9 @@ impl World {
     /// What the store gives: of each series the reports from a period on, and the last with values before it.
     fn load(&self, series: &[SeriesOf]) -> Vec<Accepted> {
         let mut loaded = Vec::new();
-        for SeriesOf { org_unit, from, .. } in series {
-            let mine = || self.standing.values().filter(|a| a.report.key.org_unit == *org_unit);
+        for SeriesOf { data_set, org_unit, from, .. } in series {
+            let is_mine = |a: &&Accepted| (&a.report.key.data_set, &a.report.key.org_unit) == (data_set, org_unit);
+            let mine = || self.standing.values().filter(is_mine);
             let before = mine().filter(|a| a.report.key.period < *from && a.report.content.values().is_some());
             loaded.extend(before.max_by_key(|a| a.report.key.period).cloned());
             loaded.extend(mine().filter(|a| a.report.key.period >= *from).cloned());
@@ -235,7 +261,7 @@ impl World {
     }
 
     fn settle(&mut self, setting: &Setting, batch: &[Accepted]) {
-        let needed = settle::needed(batch.iter().map(|accepted| &accepted.report.key));
+        let needed = settle::needed(batch);
         let mut standing = self.load(&needed);
         let further = settle::needed_further(&setting.catalogues, &needed, &standing).unwrap();
         standing.extend(self.load(&further));
@@ -243,7 +269,9 @@ impl World {
         for accepted in batch {
             book.settle(Judged::Accepted(accepted.clone())).unwrap();
         }
-        let Changes { new, replacing, superseded: _, ledger, sheets } = book.close();
+        let Changes { new, replacing, superseded, ledger, sheets } = book.close();
+        self.revisions.extend(superseded.iter().map(|superseded| superseded.accepted.provenance.origin));
+        self.revisions.extend(new.iter().chain(&replacing).map(|accepted| accepted.provenance.origin));
         for accepted in new.into_iter().chain(replacing) {
             self.standing.insert(accepted.report.key.clone(), accepted);
         }
@@ -254,15 +282,12 @@ impl World {
                 assert!(sheet.causes.iter().any(below), "what moves has a cause");
             }
             for cause in &sheet.causes {
-                assert!(matches!(ledger[cause.place].fate, Fate::Accepted | Fate::Superseded), "{cause:?}");
+                assert_ne!(ledger[cause.place].fate, Fate::Rejected, "{cause:?}");
             }
         }
         for settled in ledger {
             self.fates.push(settled.fate);
             self.settled.push(settled.provenance.origin);
-            if matches!(settled.fate, Fate::Accepted | Fate::Superseded) {
-                self.revisions.push(settled.provenance.origin);
-            }
             if settled.fate != Fate::Rejected {
                 self.known.push(Known { submission_id: settled.claim.submission_id.unwrap(), digest: settled.digest });
             }
@@ -282,15 +307,14 @@ impl World {
 /// Sums over the paths upwards, from what counts.
 fn recomputed(setting: &Setting, standing: &BTreeMap<Key, Accepted>) -> BTreeMap<TotalName, Tally> {
     let mut model = Model { setting, totals: BTreeMap::new() };
-    let names: BTreeSet<&str> = PERIODS.iter().flat_map(|(_, windows)| windows).copied().collect();
     let units: BTreeSet<&str> = standing.keys().map(|key| key.org_unit.as_str()).collect();
-    for period in names {
+    for period in all_periods() {
         for own in &units {
             // Its reports in the period, by time.
-            let reports = PERIODS.iter().filter(|(_, windows)| windows.contains(&period)).filter_map(|(month, _)| {
-                standing
-                    .values()
-                    .find(|a| a.report.key.period.to_string() == **month && a.report.key.org_unit.as_str() == *own)
+            let reports = PERIODS.iter().filter_map(|(month, windows)| {
+                let is_in = |a: &&Accepted| windows[version_of(a)].contains(&period);
+                let mut mine = standing.values().filter(|a| a.report.key.org_unit.as_str() == *own);
+                mine.find(|a| a.report.key.period.to_string() == **month).filter(is_in)
             });
             let reports: Vec<&Accepted> = reports.filter(|a| a.report.content.values().is_some()).collect();
             if PERIODS.iter().any(|(month, _)| *month == period) {
@@ -302,6 +326,10 @@ fn recomputed(setting: &Setting, standing: &BTreeMap<Key, Accepted>) -> BTreeMap
     }
     model.totals.retain(|_, tally| !tally.is_zero());
     model.totals
+}
+
+fn version_of(accepted: &Accepted) -> usize {
+    usize::from(accepted.provenance.catalogue.as_str() == "second")
 }
 
 struct Model<'a> {
@@ -324,7 +352,7 @@ impl Model<'_> {
     }
 
     fn add_window(&mut self, period: &str, own: &str, reports: &[&Accepted]) {
-        let is_gone = is_after_merger(period) && own.ends_with("-0");
+        let is_gone = day_of(period) == MERGER && own.ends_with("-0");
         for (cell, (_, over_time)) in KINDS.into_iter().enumerate() {
             let given: Vec<_> =
                 reports.iter().filter(|a| a.report.content.values().unwrap().get(cell).is_some()).collect();
@@ -354,8 +382,8 @@ impl Model<'_> {
 
     /// Each unit of the period's tree that the report counts at and has something below it.
     fn at_path(&mut self, period: &str, own: &str, report: &Accepted, add: impl Fn(&mut Tally, bool)) {
-        let version = usize::from(report.provenance.catalogue.as_str() == "second");
-        let tree = self.setting.versions[version].tree().on(if is_after_merger(period) { MERGER } else { Date::MIN });
+        let version = version_of(report);
+        let tree = self.setting.versions[version].tree().on(day_of(period));
         let level = if own == "VN" { 0 } else { usize::from(own.starts_with('C')) + 1 };
         let path = std::iter::successors(Some(own.to_owned()), |code| parent_of(code, self.setting.provinces, version));
         for above in path.filter(|code| tree.find(code).is_some_and(|ix| !tree.unit(ix).is_leaf())) {
@@ -397,7 +425,7 @@ proptest! {
 fn recounted(setting: &Setting, standing: &[Accepted]) -> BTreeMap<TotalName, Tally> {
     let mut totals = BTreeMap::new();
     let data_set = "form".parse().unwrap();
-    for period in PERIODS.iter().flat_map(|(_, windows)| windows).collect::<BTreeSet<_>>() {
+    for period in all_periods() {
         let trees = setting
             .versions
             .iter()
@@ -412,7 +440,7 @@ fn recounted(setting: &Setting, standing: &[Accepted]) -> BTreeMap<TotalName, Ta
             };
             let standing: Vec<_> = standing.iter().filter(is_needed).cloned().collect();
             let mut cells = vec![BTreeMap::<String, (i64, i64)>::new(); CELLS];
-            let tree = setting.versions[1].tree().on(if is_after_merger(period) { MERGER } else { Date::MIN });
+            let tree = setting.versions[1].tree().on(day_of(period));
             // The totals of a unit with nothing below it are its reports.
             let is_explained = tree.find(org_unit.as_str()).is_some_and(|unit| !tree.unit(unit).is_leaf());
             for (cell, sums) in cells.iter_mut().enumerate() {
@@ -421,13 +449,16 @@ fn recounted(setting: &Setting, standing: &[Accepted]) -> BTreeMap<TotalName, Ta
                     (*sum, *count) = (*sum + given.value, *count + 1);
                 }
             }
-            for (level, tally) in recount::totals(&setting.catalogues, of, &standing).unwrap() {
+            for (level, counted) in recount::totals(&setting.catalogues, of, &standing).unwrap() {
+                // As many cells as the newest form has, like what is stored.
+                let mut tally = Tally::zero(CELLS);
+                tally.add(&counted).unwrap();
                 for (cell, sums) in cells.iter_mut().enumerate().filter(|_| is_explained) {
                     let given = sums.remove(level.as_str()).unwrap_or_default();
                     assert_eq!(given, (tally.sums[cell], tally.contributing[cell]), "{of:?} {level} {cell}");
                 }
                 let place = setting.catalogues.current().find_level(level.as_str()).unwrap().get();
-                totals.insert(((*period).to_owned(), org_unit.to_string(), place), tally);
+                totals.insert((period.to_owned(), org_unit.to_string(), place), tally);
             }
             assert!(!is_explained || cells.iter().all(BTreeMap::is_empty), "{of:?}: {cells:?}");
         }
@@ -552,11 +583,39 @@ mod fates {
             unit: 0,
             period: 0,
             revision,
-            content: Some([Some(value), None, None, None]),
+            content: Some([Some(value), None, None, None, None]),
             submission,
             version: 1,
             on_time: true,
             warned: false,
+        }
+    }
+
+    /// Goal: a unit was on time if anything it sent was, in whatever order a report, its repetitions and its corrections are
+    /// settled; and that can be counted again from what is kept.
+    #[test]
+    fn whatever_came_in_on_time_counts_as_on_time() {
+        let setting = Setting::new(&[2]);
+        let sent = |on_time, sent: Sent| Sent { on_time, ..sent };
+        let (on_time, late) = (sent(true, report(1, 5, 1)), sent(false, report(1, 5, 1)));
+        let (same_elsewhere, correction) = (sent(true, report(1, 5, 2)), sent(false, report(2, 6, 3)));
+        for order in [
+            vec![&on_time, &late],
+            vec![&late, &on_time],
+            vec![&late, &same_elsewhere],
+            vec![&late, &correction, &on_time],
+            vec![&correction, &on_time, &late],
+        ] {
+            let all: Vec<_> =
+                order.into_iter().zip(1..).map(|(sent, sequence)| accepted(&setting, sent, sequence)).collect();
+            for batch in [all.len(), 1] {
+                let mut world = World::default();
+                all.chunks(batch).for_each(|batch| world.settle(&setting, batch));
+                let total = &world.totals[&("202209".to_owned(), "VN".to_owned(), 2)];
+                assert_eq!((total.reported, total.on_time), (1, 1), "{all:?}");
+                let kept = all.iter().filter(|a| world.revisions.contains(&a.provenance.origin)).cloned();
+                assert_eq!(recounted(&setting, &recount::standing(kept)), world.totals, "{all:?}");
+            }
         }
     }
 
@@ -579,6 +638,36 @@ mod fates {
             [Accepted, Accepted, Duplicate],
             "a late retry"
         );
+    }
+}
+
+/// The first `latest` begins on 1 January 2000, a day in the last week of 1999, which is no period: what was reported since
+/// is looked for all the same.
+#[test]
+fn the_latest_value_is_found_before_a_week_without_one() {
+    let setting = Setting::new(&[2]);
+    let mut world = World::default();
+    for (week, value, sequence) in [("2022W40", Some(10), 1), ("2022W41", None, 2), ("2022W42", Some(12), 3)] {
+        let content = Some([None, value, None, None, None]);
+        let sent = Sent {
+            unit: 1, // remains after the merger
+            period: 0,
+            revision: 1,
+            content,
+            submission: sequence.into(),
+            version: 0,
+            on_time: true,
+            warned: false,
+        };
+        let mut report = accepted(&setting, &sent, sequence);
+        report.report.key.data_set = "weeks".parse().unwrap();
+        report.report.key.period = week.parse().unwrap();
+        world.settle(&setting, &[report]);
+    }
+    for period in ["202210", "2022Q4", "2022", "latest"] {
+        let name = (period.to_owned(), "VN".to_owned(), 2);
+        let total = world.totals.get(&name).unwrap_or_else(|| panic!("no {name:?} in {:?}", world.totals.keys()));
+        assert_eq!((total.reported, total.sums[1], total.contributing[1]), (1, 12, 1), "{period}");
     }
 }
 
