@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use catalogue::VersionError;
 use domain::{
     Timestamp,
-    settle::{self, Accepted, Judged, Position},
+    settle::{self, Accepted, Judged, Position, Provenance},
 };
 use messaging::{Outgoing, Partition, outbox};
-use rustc_hash::FxHashSet;
 use store::{BeginError, StoreError, Write};
 
 use crate::{
@@ -16,7 +16,6 @@ use crate::{
     event::{self, EventError},
     fates,
     fold::{self, FoldError},
-    versions::VersionError,
 };
 
 /// Why a batch was not committed.
@@ -66,14 +65,14 @@ async fn commit_now(shared: &Shared, partition: Partition, batch: &Batch) -> Res
     let ids: Vec<_> = batch.judged.iter().filter_map(Judged::submission_id).collect();
     let origins: Vec<_> = batch.judged.iter().map(|judged| judged.provenance().origin).collect();
     let mut standing = transaction.series(&needed).await?;
-    let versions = batch.judged.iter().map(Judged::provenance).chain(standing.iter().map(|stored| &stored.provenance));
-    let versions: FxHashSet<_> = versions.map(|provenance| &provenance.catalogue).collect();
-    let mut catalogues = shared.versions.with(&shared.store, versions.into_iter()).await?;
+    let judged = batch.judged.iter().map(Judged::provenance);
+    know_catalogues(shared, judged.chain(standing.iter().map(|stored| &stored.provenance))).await?;
+    let mut catalogues = shared.versions.known();
     let further = settle::needed_further(&catalogues, &needed, &standing).map_err(FoldError::from)?;
     if !further.is_empty() {
         standing.extend(transaction.series(&further).await?);
-        let versions: FxHashSet<_> = standing.iter().map(|stored| &stored.provenance.catalogue).collect();
-        catalogues = shared.versions.with(&shared.store, versions.into_iter()).await?;
+        know_catalogues(shared, standing.iter().map(|stored| &stored.provenance)).await?;
+        catalogues = shared.versions.known();
     }
     let (known, settled) = transaction.known(&ids, &origins).await?;
     let changes = fold::settle(&catalogues, standing, known, settled, &batch.judged)?;
@@ -99,6 +98,16 @@ async fn commit_now(shared: &Shared, partition: Partition, batch: &Batch) -> Res
     transaction.commit(&write).await?;
     tracing::debug!(%partition, reports = batch.judged.len(), totals = writes.len(), up_to = batch.up_to.0, "counted a batch");
     Ok(events)
+}
+
+/// Makes sure that every catalogue by which reports were judged is known. One that is not to be had stops the partition: it
+/// may be provisioned yet.
+async fn know_catalogues(shared: &Shared, judged: impl Iterator<Item = &Provenance>) -> Result<(), CommitError> {
+    for version in shared.versions.missing(judged.map(|provenance| &provenance.catalogue)) {
+        shared.versions.add(&version, shared.store.catalogue_files(&version).await?)?;
+        tracing::info!(%version, "loaded an earlier catalogue");
+    }
+    Ok(())
 }
 
 fn accepted(judged: &Judged) -> Option<&Accepted> {

@@ -8,17 +8,15 @@ mod event;
 mod fates;
 mod fold;
 mod publish;
-mod versions;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use catalogue::Versions;
 use domain::Catalogue;
 use messaging::{ConnectError, Connection, Partition, Partitions, ProvisionError};
 use runtime::{Clock, DrainOverrun, Process, Shutdown};
 use store::{Leases, Store, StoreError};
 use tokio::{sync::Semaphore, task::JoinSet};
-
-use crate::versions::Versions;
 
 pub use config::{Config, Limits};
 

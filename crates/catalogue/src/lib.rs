@@ -17,6 +17,7 @@ mod rule_text;
 mod rules;
 mod targets;
 mod toml_file;
+mod versions;
 
 use std::{collections::HashMap, path::Path};
 
@@ -30,6 +31,7 @@ use time::Date;
 pub use about::About;
 pub use fault::{Fault, Faults};
 pub use name::fold_name;
+pub use versions::{KeptFiles, VersionError, Versions};
 
 use crate::{
     about::Head, data_elements::Elements, data_sets::Definitions, fault::Place, files::Files, levels::Levels,
@@ -46,7 +48,7 @@ pub struct Loaded {
     /// The rows of the tree over all time, in the file's order. The catalogue's tree is built from them.
     pub org_units: Vec<UnitVersion>,
     /// The files it was read from: path and bytes. [`load_files`] makes the same of them again.
-    pub files: Vec<(String, Vec<u8>)>,
+    pub files: KeptFiles,
 }
 
 impl Loaded {
@@ -80,7 +82,7 @@ pub fn load(dir: &Path) -> Result<Loaded, Faults> {
 ///
 /// # Errors
 /// Every fault found in them: they were written by another program version, or are not what was kept.
-pub fn load_files(files: Vec<(String, Vec<u8>)>) -> Result<Loaded, Faults> {
+pub fn load_files(files: KeptFiles) -> Result<Loaded, Faults> {
     let mut faults = Faults::default();
     let files = Files::kept(files, &mut faults);
     assemble(&files, faults)

@@ -21,7 +21,6 @@ mod serve;
 mod state;
 #[cfg(test)]
 mod tiny;
-mod versions;
 mod warm;
 mod watch;
 

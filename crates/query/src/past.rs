@@ -1,7 +1,7 @@
 //! Totals as they stood, and what totals are made of: both are counted anew from the revisions of reports.
 
 use domain::{
-    Catalogues, OrgUnitCode, Period, Timestamp,
+    CatalogueVersion, Catalogues, OrgUnitCode, Period, Timestamp,
     catalogue::DataSet,
     fold::Tally,
     recount::{self, Of},
@@ -9,7 +9,7 @@ use domain::{
     window,
 };
 use proto::pb::query::v1 as pb;
-use store::{OwnReport, Snapshot, UnitTotals, Until};
+use store::{OwnReport, Snapshot, StoreError, UnitTotals, Until};
 
 use crate::{
     page::Sealed,
@@ -103,7 +103,7 @@ impl Reader {
         let data_set = question.data_set(catalogue);
         let versions = snapshot.judged_by(data_set.code(), span(data_set, question.period)).await?;
         if versions.iter().any(|version| version != catalogue.version()) {
-            let catalogues = self.versions.with(&self.store, versions.iter()).await?;
+            let catalogues = self.catalogues(versions.iter()).await?;
             for other in versions.iter().filter_map(|version| catalogues.find(version)) {
                 match recount::may_count(other, of) {
                     None => return Ok(None),
@@ -116,10 +116,25 @@ impl Reader {
         Ok(Some(codes))
     }
 
+    /// All catalogues that are known, with at least those of some versions.
+    async fn catalogues<'v>(
+        &self,
+        versions: impl Iterator<Item = &'v CatalogueVersion>,
+    ) -> Result<Catalogues, StoreError> {
+        for version in self.versions.missing(versions) {
+            let files = self.store.catalogue_files(&version).await?;
+            self.versions.add(&version, files).map_err(|error| {
+                tracing::error!(%version, error = &error as &dyn std::error::Error, "a catalogue is not to be had");
+                StoreError::Malformed("catalogue")
+            })?;
+        }
+        Ok(self.versions.known())
+    }
+
     /// The revisions that counted, each judged by its own catalogue.
     async fn stood(&self, mut revisions: Vec<Accepted>) -> Result<(Catalogues, Vec<Accepted>), ReadError> {
         let versions = revisions.iter().map(|revision| &revision.provenance.catalogue);
-        let catalogues = self.versions.with(&self.store, versions).await?;
+        let catalogues = self.catalogues(versions).await?;
         for revision in &mut revisions {
             // What is stored says whether any revision up to it was on time, and later ones may have added to that.
             revision.on_time = recount::is_on_time(&catalogues, revision)?;

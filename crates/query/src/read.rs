@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use catalogue::Versions;
 use domain::{
     Catalogue, Period, PeriodType, SubmissionId, UnitIx,
     catalogue::DataSet,
@@ -30,7 +31,6 @@ use crate::{
     question::{Asked, Question},
     refused::Refused,
     state::{Series, State},
-    versions::Versions,
 };
 
 /// Units of a page that are read together: what their answers are made of is in memory at a time.
