@@ -38,19 +38,10 @@ fn watchful(shipped: &Catalogue) -> Catalogue {
         let rules = if is_identity { vec![grows] } else { data_set.rules().to_vec() };
         let is_quarterly = data_set.period_type() == PeriodType::Quarter;
         DataSet::new(DataSetParts {
-            code: data_set.code().clone(),
-            name_vi: data_set.name_vi().to_owned(),
-            name_en: data_set.name_en().to_owned(),
-            period_type: data_set.period_type(),
-            calendar: data_set.calendar(),
-            levels: data_set.levels(),
             schedule: Schedule { closes_after: Some(10).filter(|_| is_quarterly), ..data_set.schedule().clone() },
-            cells: data_set.cells().to_vec(),
-            groups: data_set.groups().to_vec(),
             rules,
             outliers: if is_identity { vec![0] } else { Vec::new() },
-            indicators: data_set.indicators().to_vec(),
-            targets: data_set.targets().to_vec(),
+            ..data_set.parts().clone()
         })
         .unwrap()
     });

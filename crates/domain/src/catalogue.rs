@@ -311,19 +311,7 @@ pub struct Schedule {
 /// A form: an ordered list of cells, the periods it is for, and the levels that report it.
 #[derive(Clone, Debug)]
 pub struct DataSet {
-    code: DataSetCode,
-    name_vi: String,
-    name_en: String,
-    period_type: PeriodType,
-    calendar: Calendar,
-    levels: LevelSet,
-    schedule: Schedule,
-    cells: Vec<Cell>,
-    groups: Vec<CellGroup>,
-    rules: Vec<Rule>,
-    outliers: Vec<usize>,
-    indicators: Vec<Indicator>,
-    targets: Vec<Target>,
+    parts: DataSetParts,
     /// Data element, then option (empty without disaggregation), to the cell's place.
     by_name: FxHashMap<DataElementCode, FxHashMap<Box<str>, usize>>,
 }
@@ -365,21 +353,7 @@ impl DataSet {
     /// # Errors
     /// When a cell occurs twice, or something names a place that has no cell.
     pub fn new(parts: DataSetParts) -> Result<Self, DataSetError> {
-        let DataSetParts {
-            code,
-            name_vi,
-            name_en,
-            period_type,
-            calendar,
-            levels,
-            schedule,
-            cells,
-            groups,
-            rules,
-            outliers,
-            indicators,
-            targets,
-        } = parts;
+        let DataSetParts { cells, groups, rules, outliers, indicators, targets, .. } = &parts;
         let mut by_name: FxHashMap<_, FxHashMap<_, _>> = FxHashMap::default();
         for (place, cell) in cells.iter().enumerate() {
             let option = cell.option.as_ref().map_or("", |option| option.code.as_str());
@@ -400,106 +374,97 @@ impl DataSet {
         if let Some(place) = named.into_iter().find(|place| *place >= cells.len()) {
             return Err(DataSetError::NoCell { place });
         }
-        Ok(Self {
-            code,
-            name_vi,
-            name_en,
-            period_type,
-            calendar,
-            levels,
-            schedule,
-            cells,
-            groups,
-            rules,
-            outliers,
-            indicators,
-            targets,
-            by_name,
-        })
+        Ok(Self { parts, by_name })
+    }
+
+    /// What it is made of.
+    #[must_use]
+    pub fn parts(&self) -> &DataSetParts {
+        &self.parts
     }
 
     /// The code.
     #[must_use]
     pub fn code(&self) -> &DataSetCode {
-        &self.code
+        &self.parts.code
     }
 
     /// The name in Vietnamese.
     #[must_use]
     pub fn name_vi(&self) -> &str {
-        &self.name_vi
+        &self.parts.name_vi
     }
 
     /// The name in English.
     #[must_use]
     pub fn name_en(&self) -> &str {
-        &self.name_en
+        &self.parts.name_en
     }
 
     /// The kind of period it is reported for.
     #[must_use]
     pub fn period_type(&self) -> PeriodType {
-        self.period_type
+        self.parts.period_type
     }
 
     /// The calendar that cuts its periods.
     #[must_use]
     pub fn calendar(&self) -> Calendar {
-        self.calendar
+        self.parts.calendar
     }
 
     /// The levels whose units report it.
     #[must_use]
     pub fn levels(&self) -> LevelSet {
-        self.levels
+        self.parts.levels
     }
 
     /// The cells, in the order in which values are kept.
     #[must_use]
     pub fn cells(&self) -> &[Cell] {
-        &self.cells
+        &self.parts.cells
     }
 
     /// When its reports come in.
     #[must_use]
     pub fn schedule(&self) -> &Schedule {
-        &self.schedule
+        &self.parts.schedule
     }
 
     /// Cells that are counted together.
     #[must_use]
     pub fn groups(&self) -> &[CellGroup] {
-        &self.groups
+        &self.parts.groups
     }
 
     /// The rules.
     #[must_use]
     pub fn rules(&self) -> &[Rule] {
-        &self.rules
+        &self.parts.rules
     }
 
     /// The places of the cells whose values are held against the unit's own history.
     #[must_use]
     pub fn outliers(&self) -> &[usize] {
-        &self.outliers
+        &self.parts.outliers
     }
 
     /// What is computed from its totals.
     #[must_use]
     pub fn indicators(&self) -> &[Indicator] {
-        &self.indicators
+        &self.parts.indicators
     }
 
     /// What is to be reached.
     #[must_use]
     pub fn targets(&self) -> &[Target] {
-        &self.targets
+        &self.parts.targets
     }
 
     /// The last day of one of its periods, or of a longer one that is made of them.
     #[must_use]
     pub fn last_day(&self, period: Period) -> Date {
-        period.span(self.calendar).last
+        period.span(self.parts.calendar).last
     }
 
     /// The place of a cell; `option` is empty for a data element without disaggregation.
@@ -553,7 +518,7 @@ impl Catalogue {
         mut data_sets: Vec<DataSet>,
         utc_offset: UtcOffset,
     ) -> Self {
-        data_sets.sort_by(|a, b| a.code.cmp(&b.code));
+        data_sets.sort_by(|a, b| a.code().cmp(b.code()));
         Self { version, levels, tree, data_sets, utc_offset }
     }
 
@@ -597,7 +562,7 @@ impl Catalogue {
     /// The data set with a code.
     #[must_use]
     pub fn find_data_set(&self, code: &str) -> Option<&DataSet> {
-        let place = self.data_sets.binary_search_by(|data_set| data_set.code.as_str().cmp(code)).ok()?;
+        let place = self.data_sets.binary_search_by(|data_set| data_set.code().as_str().cmp(code)).ok()?;
         Some(&self.data_sets[place])
     }
 
@@ -613,7 +578,7 @@ impl Catalogue {
             if let Some(vintage) = self.tree.vintages().iter().rev().find(named) {
                 return vintage;
             }
-            return self.tree.on(period.span(data_set.calendar).first);
+            return self.tree.on(period.span(data_set.calendar()).first);
         }
         self.tree.on(data_set.last_day(period))
     }
@@ -624,8 +589,9 @@ impl Catalogue {
     pub fn windows(&self, data_set: &DataSet, period: Period) -> Vec<Period> {
         let last = data_set.last_day(period);
         let longer = [PeriodType::Month, PeriodType::Quarter, PeriodType::HalfYear, PeriodType::Year];
-        let longer = longer.into_iter().filter(|kind| *kind > data_set.period_type);
-        let mut windows: Vec<_> = longer.filter_map(|kind| Period::containing(kind, data_set.calendar, last)).collect();
+        let longer = longer.into_iter().filter(|kind| *kind > data_set.period_type());
+        let mut windows: Vec<_> =
+            longer.filter_map(|kind| Period::containing(kind, data_set.calendar(), last)).collect();
         windows.push(Period::latest_since(self.tree.on(last).since()));
         windows
     }
@@ -644,20 +610,20 @@ impl Catalogue {
     /// The instant before which a period has not begun.
     #[must_use]
     pub fn starts_at(&self, data_set: &DataSet, period: Period) -> Timestamp {
-        self.midnight(period.span(data_set.calendar).first)
+        self.midnight(period.span(data_set.calendar()).first)
     }
 
     /// The instant from which a unit's report of a period is late; none where the form has no deadline for its level.
     #[must_use]
     pub fn deadline(&self, data_set: &DataSet, period: Period, level: LevelIx) -> Option<Timestamp> {
-        let (_, days) = data_set.schedule.deadlines.iter().find(|(of, _)| *of == level)?;
+        let (_, days) = data_set.schedule().deadlines.iter().find(|(of, _)| *of == level)?;
         Some(self.midnight(data_set.last_day(period).saturating_add(Duration::days(i64::from(*days) + 1))))
     }
 
     /// The instant from which a period is closed; none if it never is.
     #[must_use]
     pub fn closes_at(&self, data_set: &DataSet, period: Period) -> Option<Timestamp> {
-        let days = data_set.schedule.closes_after?;
+        let days = data_set.schedule().closes_after?;
         Some(self.midnight(data_set.last_day(period).saturating_add(Duration::days(i64::from(days) + 1))))
     }
 
@@ -682,7 +648,7 @@ impl Catalogue {
     /// Whether a unit reports a data set.
     #[must_use]
     pub fn reports(&self, data_set: &DataSet, vintage: &Vintage, unit: UnitIx) -> bool {
-        self.serves(data_set.levels, vintage, unit)
+        self.serves(data_set.levels(), vintage, unit)
     }
 
     /// Whether a unit fills a cell.
