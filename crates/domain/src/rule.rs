@@ -71,7 +71,7 @@ impl Linear {
                 Of::This => Some(values),
                 Of::Previous => previous,
             };
-            // |factor| < 2⁶³ and |value| ≤ 10¹⁴: no product and no sum of a form's cells leaves an i128.
+            // |factor| < 2⁶³ and |value| ≤ 10¹²: no product and no sum of a form's cells leaves an i128.
             values?.get(*cell).map(|value| sum + i128::from(*factor) * i128::from(value))
         })
     }
