@@ -37,6 +37,8 @@ pub(super) struct Peers {
 enum Told {
     /// It was not sent.
     Nothing,
+    /// It was not sent, and is not waited for: one of the same unit that goes before it is late.
+    Behind,
     /// It was sent first at that time, and not answered.
     Sent(Instant),
     /// It is acknowledged; its fate is waited for.
@@ -50,8 +52,10 @@ pub(super) struct Session<'a> {
     peers: Peers,
     reports: &'a [FileReport],
     by_id: HashMap<SubmissionId, Vec<usize>>,
+    /// Of the reports of a unit one is under way at a time.
+    by_unit: HashMap<&'a str, Vec<usize>>,
     told: Vec<Told>,
-    /// How many are neither acknowledged nor refused nor given up.
+    /// How many are neither acknowledged nor refused nor given up, and are waited for.
     unanswered: usize,
     /// How many acknowledged ones wait for their fates.
     undecided: usize,
@@ -79,10 +83,15 @@ impl<'a> Session<'a> {
         if peers.query.is_some() {
             summary.fates = Some(Fates::default());
         }
+        let mut by_unit: HashMap<&str, Vec<usize>> = HashMap::new();
+        for (index, FileReport { report, .. }) in reports.iter().enumerate() {
+            by_unit.entry(&report.org_unit).or_default().push(index);
+        }
         Self {
             peers,
             reports,
             by_id: HashMap::new(),
+            by_unit,
             told: vec![Told::Nothing; reports.len()],
             unanswered: reports.len(),
             undecided: 0,
@@ -123,7 +132,7 @@ impl<'a> Session<'a> {
         for (index, told) in self.told.iter().enumerate() {
             let of = &self.reports[index];
             match told {
-                Told::Nothing => {
+                Told::Nothing | Told::Behind => {
                     self.summary.not_sent += 1;
                     self.teller.not_sent(of);
                 }
@@ -160,7 +169,7 @@ impl<'a> Session<'a> {
                     None => {}
                 }
             }
-            let until = self.asking_since.map(|since| since + self.patience);
+            let until = self.asking_since.filter(|_| self.unanswered == 0).map(|since| since + self.patience);
             tokio::select! {
                 biased;
                 () = interrupt.as_mut() => return Ok(true),
@@ -177,7 +186,9 @@ impl<'a> Session<'a> {
         match event {
             Event::Sent(id) => {
                 for index in self.of(id) {
-                    if self.told[index] == Told::Nothing {
+                    // The one before it was answered after all.
+                    self.unanswered += usize::from(self.told[index] == Told::Behind);
+                    if matches!(self.told[index], Told::Nothing | Told::Behind) {
                         self.told[index] = Told::Sent(Instant::now());
                     }
                 }
@@ -217,7 +228,7 @@ impl<'a> Session<'a> {
         (self.last_heard, self.is_quiet) = (Instant::now(), false);
     }
 
-    /// A report that will not be answered within patience is told as unknown.
+    /// A report that will not be answered within patience is told as unknown, and those that wait for it are not waited for.
     fn late(&mut self, index: usize, pause: Duration) {
         if let Told::Sent(first) = self.told[index]
             && first.elapsed() + pause > self.patience
@@ -226,17 +237,25 @@ impl<'a> Session<'a> {
             self.unanswered -= 1;
             self.summary.unknown += 1;
             self.teller.unknown(&self.reports[index]);
+            let unit = self.reports[index].report.org_unit.as_str();
+            for behind in self.by_unit.get(unit).into_iter().flatten() {
+                if self.told[*behind] == Told::Nothing {
+                    self.told[*behind] = Told::Behind;
+                    self.unanswered -= 1;
+                }
+            }
         }
     }
 
     /// Whether the report still waited for an answer.
     fn answered(&mut self, index: usize, told: Told) -> bool {
-        let waited = matches!(self.told[index], Told::Nothing | Told::Sent(_));
-        if waited {
-            self.told[index] = told;
-            self.unanswered -= 1;
+        let before = std::mem::replace(&mut self.told[index], told);
+        match before {
+            Told::Nothing | Told::Sent(_) => self.unanswered -= 1,
+            Told::Behind => {}
+            Told::Acknowledged | Told::All => self.told[index] = before,
         }
-        waited
+        matches!(before, Told::Nothing | Told::Sent(_) | Told::Behind)
     }
 
     fn acknowledged(&mut self, index: usize, acknowledgement: &Acknowledgement) {

@@ -154,6 +154,19 @@ async fn without_patience_a_report_that_is_put_off_is_given_up() {
     assert!(sent.stderr.contains("not known to be kept"), "{}", sent.stderr);
 }
 
+/// Goal: a report that waits for another of its unit does not keep the command waiting when that one is late.
+#[tokio::test]
+async fn what_waits_behind_a_late_report_is_not_waited_for() {
+    let fake = Fake::default();
+    fake.state().does = [("1".to_owned(), Does::Postpones(u32::MAX))].into();
+    let args = args::Submit { give_up_after: Duration::from_millis(300), ..submit(&fake.serve().await) };
+    let reports = [file(2), file(1)].concat();
+    let sent = tokio::time::timeout(PATIENCE, send(&args, reports, true, pin!(pending()))).await.expect("it ends");
+    assert!(!sent.ended.unwrap());
+    let Summary { acknowledged, unknown, not_sent, .. } = sent.summary;
+    assert_eq!((acknowledged, unknown, not_sent), (1, 1, 1), "{}", sent.stdout);
+}
+
 #[tokio::test]
 async fn nobody_there_is_said_at_once_and_tried_again_until_patience_ends() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
