@@ -100,8 +100,8 @@ async fn send(
     };
     let (client, events) = Client::watched(config).await.map_err(|error| unopened(&error))?;
     let Batch { to_send, refused } = batch::of(&reports);
-    let ended = match client.send_batch(batch, to_send).await {
-        Err(error) => Err(unspooled(&error)),
+    let (ended, untold) = match client.send_batch(batch, to_send).await {
+        Err(error) => (Err(unspooled(&error)), None),
         Ok(()) => {
             let members = client.batch(batch).await.map_err(|error| unspooled(&error.into()))?;
             for member in &members {
@@ -116,18 +116,20 @@ async fn send(
             let mut session = Session::new(peers, &reports, args.give_up_after, teller, summary);
             session.refused_here(&refused);
             session.begin(members);
-            session.run(events, interrupt).await
+            let (ended, untold) = session.run(events, interrupt).await;
+            (ended, Some(untold))
         }
     };
-    if let Some(spool) = &args.spool {
-        let left = session::forget_if_finished(&client, batch).await.map_err(|error| unspooled(&error.into()))?;
-        if left > 0 {
+    match (&args.spool, untold) {
+        (Some(_), Some(0)) => client.forget_batch(batch).await.map_err(|error| unspooled(&error.into()))?,
+        (Some(spool), Some(left)) => {
             let spool = spool.display();
             teller.output.remark(&both(
                 format!("{left} báo cáo còn trong hàng đợi {spool}; chạy lại cùng lệnh này để gửi tiếp"),
                 format!("{left} reports stay in the spool {spool}; the same command goes on with them"),
             ));
         }
+        (None, _) | (Some(_), None) => {}
     }
     client.shutdown().await;
     ended

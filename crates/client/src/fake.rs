@@ -51,6 +51,8 @@ pub enum Does {
     Postpones(u32),
     /// Breaks the stream, so many times, then acknowledges.
     Breaks(u32),
+    /// Acknowledges it once so many reports have come in.
+    WaitsFor(usize),
     /// Breaks every stream, and refuses it alone.
     Poisoned,
 }
@@ -132,7 +134,7 @@ impl Fake {
         let acknowledged =
             Acknowledgement { submission_id: report.submission_id.clone(), revision: 1, ..Default::default() };
         match does {
-            Does::Breaks(0) | Does::Postpones(0) | Does::Acknowledges => Some(Outcome::Acknowledgement(acknowledged)),
+            Does::Breaks(0) | Does::Postpones(0) | Does::Acknowledges | Does::WaitsFor(_) => Some(Outcome::Acknowledgement(acknowledged)),
             Does::Refuses => {
                 let violation = Violation {
                     reason: "VALUE_TYPE_WRONG".to_owned(),
@@ -158,6 +160,14 @@ impl Fake {
                 None
             }
             Does::Poisoned => None,
+        }
+    }
+
+    /// How many reports must have come in before this one is answered.
+    fn waits_for(&self, report: &Report) -> usize {
+        match self.state().does.get(&report.org_unit) {
+            Some(Does::WaitsFor(reports)) => *reports,
+            _ => 0,
         }
     }
 
@@ -220,9 +230,21 @@ impl CollectorService for Fake {
             while let Ok(Some(SubmitStreamRequest { report: Some(report) })) = reports.message().await {
                 // The end of the stream without a word is how a report that is too large shows.
                 let Some(outcome) = fake.answer(&report) else { return };
+                let waits_for = fake.waits_for(&report);
                 let submission_id = report.submission_id;
-                drop(receipts.send(Ok(SubmitStreamResponse { submission_id, index, outcome: Some(outcome) })).await);
+                let receipt = SubmitStreamResponse { submission_id, index, outcome: Some(outcome) };
                 index += 1;
+                if waits_for == 0 {
+                    drop(receipts.send(Ok(receipt)).await);
+                    continue;
+                }
+                let (receipts, fake) = (receipts.clone(), fake.clone());
+                tokio::spawn(async move {
+                    while fake.state().seen.len() < waits_for {
+                        tokio::task::yield_now().await;
+                    }
+                    drop(receipts.send(Ok(receipt)).await);
+                });
             }
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(outgoing))))

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, future::Future, pin::Pin, time::Duration};
 
 use client::{
-    Acknowledgement, Client, Event, Events, GetSubmissionResponse, Member, Outcome, Progress, Service, SubmissionId,
+    Acknowledgement, Event, Events, GetSubmissionResponse, Member, Outcome, Progress, Service, SubmissionId,
     Trouble,
 };
 use proto::pb::query::v1::Fate;
@@ -41,9 +41,11 @@ enum Told {
     Behind,
     /// It was sent first at that time, and not answered.
     Sent(Instant),
+    /// It was not answered in time, and told as unknown. It may be answered yet.
+    Unknown,
     /// It is acknowledged; its fate is waited for.
     Acknowledged,
-    /// Nothing more will be told.
+    /// Its outcome is told.
     All,
 }
 
@@ -126,8 +128,12 @@ impl<'a> Session<'a> {
     }
 
     /// Follows what happens until every report is told of, patience is at its end or Ctrl-C comes; whether that came. What
-    /// is left then is told as well.
-    pub(super) async fn run(mut self, mut events: Events, interrupt: &mut Interrupt<'_>) -> Result<bool, Failure> {
+    /// is left then is told as well; gives back of how many reports it was not the outcome that was told.
+    pub(super) async fn run(
+        mut self,
+        mut events: Events,
+        interrupt: &mut Interrupt<'_>,
+    ) -> (Result<bool, Failure>, usize) {
         let ended = self.follow(&mut events, interrupt).await;
         for (index, told) in self.told.iter().enumerate() {
             let of = &self.reports[index];
@@ -147,10 +153,10 @@ impl<'a> Session<'a> {
                         self.teller.undecided(of);
                     }
                 }
-                Told::All => {}
+                Told::Unknown | Told::All => {}
             }
         }
-        ended
+        (ended, self.told.iter().filter(|told| **told != Told::All).count())
     }
 
     async fn follow(&mut self, events: &mut Events, interrupt: &mut Interrupt<'_>) -> Result<bool, Failure> {
@@ -233,7 +239,7 @@ impl<'a> Session<'a> {
         if let Told::Sent(first) = self.told[index]
             && first.elapsed() + pause > self.patience
         {
-            self.told[index] = Told::All;
+            self.told[index] = Told::Unknown;
             self.unanswered -= 1;
             self.summary.unknown += 1;
             self.teller.unknown(&self.reports[index]);
@@ -253,7 +259,7 @@ impl<'a> Session<'a> {
         match before {
             Told::Nothing | Told::Sent(_) => self.unanswered -= 1,
             Told::Behind => {}
-            Told::Acknowledged | Told::All => self.told[index] = before,
+            Told::Unknown | Told::Acknowledged | Told::All => self.told[index] = before,
         }
         matches!(before, Told::Nothing | Told::Sent(_) | Told::Behind)
     }
@@ -289,6 +295,12 @@ impl<'a> Session<'a> {
             | Outcome::Superseded(answer) => self.fate(index, answer),
             Outcome::GivenUp { sent: _, acknowledgement: Some(acknowledgement) } => {
                 self.acknowledged(index, acknowledgement);
+                if self.decided(index) {
+                    if let Some(fates) = &mut self.summary.fates {
+                        fates.undecided += 1;
+                    }
+                    self.teller.undecided(&self.reports[index]);
+                }
             }
             Outcome::GivenUp { sent, acknowledgement: None } => {
                 if self.answered(index, Told::All) {
@@ -305,16 +317,24 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Whether the report still waited for its fate.
+    fn decided(&mut self, index: usize) -> bool {
+        let waited = self.told[index] == Told::Acknowledged;
+        if waited {
+            self.told[index] = Told::All;
+            self.undecided -= 1;
+        }
+        waited
+    }
+
     fn fate(&mut self, index: usize, answer: &GetSubmissionResponse) {
         let GetSubmissionResponse { submission_id, revision, received_at, log_sequence, log_index, .. } =
             answer.clone();
         // That of an earlier run is not known any more, and stands in the answer.
         self.acknowledged(index, &Acknowledgement { submission_id, revision, received_at, log_sequence, log_index });
-        if self.told[index] != Told::Acknowledged || answer.fate() == Fate::Unspecified {
+        if answer.fate() == Fate::Unspecified || !self.decided(index) {
             return;
         }
-        self.told[index] = Told::All;
-        self.undecided -= 1;
         if let Some(fates) = &mut self.summary.fates {
             fates.count(answer.fate());
         }
@@ -368,13 +388,4 @@ impl<'a> Session<'a> {
             Service::Query => self.peers.query.as_ref(),
         }
     }
-}
-
-/// Whether all of a batch is finished; then the spool forgets it.
-pub(super) async fn forget_if_finished(client: &Client, batch: &str) -> Result<u64, client::SpoolError> {
-    let left = client.unfinished(batch).await?;
-    if left == 0 {
-        client.forget_batch(batch).await?;
-    }
-    Ok(left)
 }

@@ -269,3 +269,21 @@ async fn with_a_spool_an_interrupted_command_goes_on() {
     let anew = send(&args, file(2), true, pin!(pending())).await;
     assert!(ids(&anew).is_disjoint(&ids(&sent)), "what was told is forgotten: the file is sent anew");
 }
+
+/// Goal: what finished after it was told as unknown is told by the next run, and not forgotten before.
+#[tokio::test]
+async fn the_spool_keeps_outcomes_that_nobody_was_told() {
+    let (fake, dir) = (Fake::default(), tempfile::tempdir().unwrap());
+    // The third answer comes when the second report of unit 1 has: by then the spool has the outcome of the first.
+    fake.state().does = [("1".to_owned(), Does::Postpones(1)), ("2".to_owned(), Does::WaitsFor(4))].into();
+    let spool = Some(dir.path().join("spool"));
+    let args = args::Submit { give_up_after: Duration::ZERO, spool, ..submit(&fake.clone().serve().await) };
+    let reports = [file(2), file(1)].concat();
+    let sent = send(&args, reports.clone(), true, pin!(pending())).await;
+    assert_eq!((sent.summary.acknowledged, sent.summary.unknown), (2, 1), "{}", sent.stdout);
+    assert!(sent.stderr.contains("1 reports stay in the spool"), "{}", sent.stderr);
+    let again = send(&args, reports, true, pin!(pending())).await;
+    assert_eq!((again.summary.acknowledged, again.summary.unknown), (3, 0), "{}", again.stdout);
+    let seen = &fake.state().seen;
+    assert_eq!((seen.len(), seen.iter().collect::<BTreeSet<_>>().len()), (4, 3), "nothing was sent anew");
+}
