@@ -43,8 +43,8 @@ struct Asked {
 /// What the query service says of a report.
 enum Said {
     Fate(Outcome),
-    /// It knows nothing of it.
-    NotFound,
+    /// It knows nothing of it, and may be asked again after that pause.
+    NotFound(Duration),
     /// It knows it and has no fate for it.
     NotYet,
 }
@@ -64,11 +64,12 @@ impl Asking {
 
     fn add(&mut self, known: Known) {
         self.remove(known.place);
-        self.plan(known, 0);
+        self.plan(known, 0, Duration::ZERO);
     }
 
-    fn plan(&mut self, known: Known, times: u32) {
-        let due = Instant::now() + self.shared.config.ask.interval(times);
+    /// Plans when to ask for a report that was asked for so many times, and not before that pause is over.
+    fn plan(&mut self, known: Known, times: u32, pause: Duration) {
+        let due = Instant::now() + self.shared.config.ask.interval(times).max(pause);
         self.due.insert((due, known.place));
         self.reports.insert(known.place, Asked { known, times, due });
     }
@@ -146,10 +147,12 @@ impl Asking {
             for (place, answer) in calls.join_all().await {
                 match answer {
                     Ok(answer) => said.push((place, Outcome::of(answer).map_or(Said::NotYet, Said::Fate))),
-                    Err(Trouble::Answered { status, .. }) if status.code() == Code::NotFound => {
-                        said.push((place, Said::NotFound));
-                    }
-                    Err(met) => trouble = Some(met),
+                    Err(met) => match &met {
+                        Trouble::Answered { status, .. } if status.code() == Code::NotFound => {
+                            said.push((place, Said::NotFound(met.retry_after())));
+                        }
+                        _ => trouble = Some(met),
+                    },
                 }
             }
             if trouble.is_some() {
@@ -174,9 +177,10 @@ impl Asking {
             let is_old = self.is_old(known, now);
             match said {
                 Said::Fate(outcome) => finished.push((place, Receipt::Finished(outcome))),
-                Said::NotFound | Said::NotYet if is_old => given_up.push(place),
-                Said::NotFound if now.since(known.acknowledged_at) > self.patience(known) => again.push(place),
-                Said::NotFound | Said::NotYet => self.ask_later(place),
+                Said::NotFound(_) | Said::NotYet if is_old => given_up.push(place),
+                Said::NotFound(_) if now.since(known.acknowledged_at) > self.patience(known) => again.push(place),
+                Said::NotFound(pause) => self.ask_later(place, pause),
+                Said::NotYet => self.ask_later(place, Duration::ZERO),
             }
         }
         let (to_note, to_push) = (finished.clone(), again.clone());
@@ -222,9 +226,9 @@ impl Asking {
         self.shared.config.push_again_after.saturating_mul(1 << known.pushed_again.min(MOST_DOUBLINGS))
     }
 
-    fn ask_later(&mut self, place: Place) {
+    fn ask_later(&mut self, place: Place, pause: Duration) {
         if let Some(Asked { known, times, .. }) = self.remove(place) {
-            self.plan(known, times.saturating_add(1));
+            self.plan(known, times.saturating_add(1), pause);
         }
     }
 

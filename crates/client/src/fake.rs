@@ -39,6 +39,7 @@ use tonic::{
         server::{Router, TcpIncoming},
     },
 };
+use tonic_types::{ErrorDetails, StatusExt as _};
 
 /// What a collector does with a report, by the unit's code.
 #[derive(Clone, Copy, Debug)]
@@ -202,6 +203,14 @@ async fn serve(router: Router) -> String {
     url
 }
 
+/// What the query service says of a submission that it does not know: that it may be asked again in a second.
+fn not_found() -> Status {
+    let mut details = ErrorDetails::new();
+    details.set_error_info("SUBMISSION_UNKNOWN", "tonghop.v1", []);
+    details.set_retry_info(Some(Duration::from_secs(1)));
+    Status::with_error_details(Code::NotFound, "nothing is known of it", details)
+}
+
 #[tonic::async_trait]
 impl CollectorService for Fake {
     async fn submit(&self, request: Request<SubmitRequest>) -> Result<Response<SubmitResponse>, Status> {
@@ -264,11 +273,11 @@ impl QueryService for Fake {
             return Err(status);
         }
         if state.seen.iter().filter(|(_, id)| *id == submission_id).count() < state.known_after {
-            return Err(Status::not_found("nothing is known of it"));
+            return Err(not_found());
         }
         if state.not_found > 0 {
             state.not_found -= 1;
-            return Err(Status::not_found("on its way"));
+            return Err(not_found());
         }
         let (org_unit, _) = state.seen.iter().find(|(_, id)| *id == submission_id).unwrap();
         let fate = if org_unit == "2" { Fate::Rejected } else { Fate::Accepted };

@@ -170,6 +170,9 @@ async fn the_query_service_is_asked_politely() {
     let asked = fake.state().asked.clone();
     assert_eq!(asked.len(), 5, "two errors, two times nothing, one fate");
     assert!(asked[1] - asked[0] >= Duration::from_millis(500));
+    for pair in asked[2..].windows(2) {
+        assert!(pair[1] - pair[0] >= Duration::from_secs(1), "the pause it asks for: {:?}", pair[1] - pair[0]);
+    }
     assert_eq!(fake.state().seen.len(), 1, "not known yet is no reason to send again");
 }
 
