@@ -84,9 +84,13 @@ impl Asking {
                 Ok(()) => failures = 0,
                 Err(trouble) => {
                     client = None;
+                    // Those that could not be asked for age as well.
+                    let aged = self.age().await;
                     let pause = trouble.retry_after() + self.shared.config.retry.pause(failures);
                     failures = failures.saturating_add(1);
-                    self.shared.saying.say(Event::Trouble(trouble)).await;
+                    for trouble in [Some(trouble), aged.err()].into_iter().flatten() {
+                        self.shared.saying.say(Event::Trouble(trouble)).await;
+                    }
                     tokio::time::sleep(pause).await;
                 }
             }
@@ -155,17 +159,19 @@ impl Asking {
                     },
                 }
             }
-            if trouble.is_some() {
-                // Those that could not be asked for age as well.
-                let now = Millis::now();
-                let old = self.reports.iter().filter(|(_, asked)| self.is_old(&asked.known, now));
-                said.extend(old.map(|(place, _)| (*place, Said::NotYet)));
-            }
             self.note(said).await?;
             if let Some(trouble) = trouble {
                 return Err(trouble);
             }
         }
+    }
+
+    /// Gives up what is too old.
+    async fn age(&mut self) -> Result<(), Trouble> {
+        let now = Millis::now();
+        let old = self.reports.iter().filter(|(_, asked)| self.is_old(&asked.known, now));
+        let old = old.map(|(place, _)| (*place, Said::NotYet)).collect();
+        self.note(old).await
     }
 
     /// Notes fates, and plans when to ask again for the others.

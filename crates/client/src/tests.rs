@@ -256,6 +256,17 @@ async fn what_is_too_old_is_given_up_aloud() {
 }
 
 #[tokio::test]
+async fn what_is_too_old_is_given_up_although_nobody_can_be_asked() {
+    let (fake, home) = (Fake::default(), Home::new());
+    let (nobody, _) = nobody().await;
+    let config = home.config(&fake.serve().await).asking(nobody);
+    let client = Client::open(Config { give_up_after: Duration::from_millis(400), ..config }).await.unwrap();
+    let id = client.send(report("1", 1)).await.unwrap();
+    let given_up = outcome(&client, id).await;
+    assert!(matches!(given_up, Outcome::GivenUp { sent: true, acknowledgement: Some(_) }), "{given_up:?}");
+}
+
+#[tokio::test]
 async fn without_a_query_service_an_acknowledgement_is_the_end() {
     let (fake, home) = (Fake::default(), Home::new());
     let url = fake.serve().await;
