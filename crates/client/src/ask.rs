@@ -45,8 +45,8 @@ enum Said {
     Fate(Outcome),
     /// It knows nothing of it, and may be asked again after that pause.
     NotFound(Duration),
-    /// It knows it and has no fate for it.
-    NotYet,
+    /// It knows it and has no fate for it, or cannot say it, and may be asked again after that pause.
+    NotYet(Duration),
 }
 
 impl Asking {
@@ -147,19 +147,27 @@ impl Asking {
                 });
             }
             let mut said = Vec::new();
-            let mut trouble = None;
+            let (mut unreadable, mut trouble) = (None, None);
             for (place, answer) in calls.join_all().await {
                 match answer {
-                    Ok(answer) => said.push((place, Outcome::of(answer).map_or(Said::NotYet, Said::Fate))),
+                    Ok(answer) => said.push((place, Outcome::of(answer).map_or(Said::NotYet(Duration::ZERO), Said::Fate))),
                     Err(met) => match &met {
                         Trouble::Answered { status, .. } if status.code() == Code::NotFound => {
                             said.push((place, Said::NotFound(met.retry_after())));
+                        }
+                        // What is stored of one report cannot be read: that must not keep others from being asked for.
+                        Trouble::Answered { status, .. } if status.code() == Code::Internal => {
+                            said.push((place, Said::NotYet(met.retry_after())));
+                            unreadable = Some(met);
                         }
                         _ => trouble = Some(met),
                     },
                 }
             }
             self.note(said).await?;
+            if let Some(unreadable) = unreadable {
+                self.shared.saying.say(Event::Trouble(unreadable)).await;
+            }
             if let Some(trouble) = trouble {
                 return Err(trouble);
             }
@@ -170,7 +178,7 @@ impl Asking {
     async fn age(&mut self) -> Result<(), Trouble> {
         let now = Millis::now();
         let old = self.reports.iter().filter(|(_, asked)| self.is_old(&asked.known, now));
-        let old = old.map(|(place, _)| (*place, Said::NotYet)).collect();
+        let old = old.map(|(place, _)| (*place, Said::NotYet(Duration::ZERO))).collect();
         self.note(old).await
     }
 
@@ -183,10 +191,9 @@ impl Asking {
             let is_old = self.is_old(known, now);
             match said {
                 Said::Fate(outcome) => finished.push((place, Receipt::Finished(outcome))),
-                Said::NotFound(_) | Said::NotYet if is_old => given_up.push(place),
+                Said::NotFound(_) | Said::NotYet(_) if is_old => given_up.push(place),
                 Said::NotFound(_) if now.since(known.acknowledged_at) > self.patience(known) => again.push(place),
-                Said::NotFound(pause) => self.ask_later(place, pause),
-                Said::NotYet => self.ask_later(place, Duration::ZERO),
+                Said::NotFound(pause) | Said::NotYet(pause) => self.ask_later(place, pause),
             }
         }
         let (to_note, to_push) = (finished.clone(), again.clone());

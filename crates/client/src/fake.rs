@@ -79,6 +79,8 @@ pub struct State {
     pub known_after: usize,
     /// What the query service answers to questions for fates, the first one first, before it says what it knows.
     pub answers_with: VecDeque<Status>,
+    /// The unit whose reports' fates it cannot read.
+    pub unreadable: Option<String>,
     /// When it was asked for a fate.
     pub asked: Vec<Instant>,
     /// How many times the query service does not know a submission yet.
@@ -111,6 +113,7 @@ impl Default for State {
             opens_with: VecDeque::new(),
             known_after: 1,
             answers_with: VecDeque::new(),
+            unreadable: None,
             asked: Vec::new(),
             not_found: 0,
             watched: VecDeque::new(),
@@ -280,6 +283,9 @@ impl QueryService for Fake {
             return Err(not_found());
         }
         let (org_unit, _) = state.seen.iter().find(|(_, id)| *id == submission_id).unwrap();
+        if state.unreadable.as_ref() == Some(org_unit) {
+            return Err(Status::internal("what is stored cannot be read"));
+        }
         let fate = if org_unit == "2" { Fate::Rejected } else { Fate::Accepted };
         Ok(Response::new(GetSubmissionResponse { submission_id, fate: fate.into(), ..Default::default() }))
     }

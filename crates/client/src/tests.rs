@@ -177,6 +177,26 @@ async fn the_query_service_is_asked_politely() {
 }
 
 #[tokio::test]
+async fn a_fate_that_cannot_be_read_keeps_nobody_else_waiting() {
+    let (fake, home) = (Fake::default(), Home::new());
+    fake.state().unreadable = Some("1".to_owned());
+    let an_hour = Duration::from_secs(3600);
+    let url = fake.clone().serve().await;
+    let config = Config { retry: Pace { first: an_hour, longest: an_hour }, ..home.config(&url) };
+    let (client, mut events) = Client::watched(config).await.unwrap();
+    let unreadable = client.send(report("1", 1)).await.unwrap();
+    let is_told = |event| {
+        matches!(event, Event::Trouble(Trouble::Answered { status, .. }) if status.code() == Code::Internal).then_some(())
+    };
+    until(&mut events, is_told).await;
+    let other = client.send(report("3", 1)).await.unwrap();
+    until(&mut events, |event| matches!(event, Event::Finished(id, _) if id == other).then_some(())).await;
+    drop(events);
+    fake.state().unreadable = None;
+    assert!(outcome(&client, unreadable).await.is_good(), "it is asked for again");
+}
+
+#[tokio::test]
 async fn what_was_spooled_goes_on_after_a_restart_and_when_the_collector_comes() {
     let home = Home::new();
     let (url, address) = nobody().await;
