@@ -77,6 +77,8 @@ pub(crate) struct Delivery {
     started: Instant,
     swept: Instant,
     sweep_every: Duration,
+    /// Whether the next report may have broken a stream.
+    is_any_suspected: bool,
     /// Whose fate is to be asked for; none where nobody can be asked.
     ask: Option<mpsc::UnboundedSender<Known>>,
     /// What is to be pushed again. Like `ask` without a limit of its own: the spool has one.
@@ -92,7 +94,19 @@ impl Delivery {
     ) -> Self {
         let now = Instant::now();
         let sweep_every = (shared.config.give_up_after / 4).clamp(Duration::from_millis(10), SWEEP);
-        Self { shared, link, queue: Queue::default(), loaded: 0, started: now, swept: now, sweep_every, ask, again }
+        let queue = Queue::default();
+        Self {
+            shared,
+            link,
+            queue,
+            loaded: 0,
+            started: now,
+            swept: now,
+            sweep_every,
+            is_any_suspected: false,
+            ask,
+            again,
+        }
     }
 
     /// Goes on until it is aborted, which does no harm at any point: what matters is in the spool.
@@ -127,6 +141,10 @@ impl Delivery {
             return Ok(());
         }
         let mut client = CollectorServiceClient::new(self.link.connect().await?);
+        // After the pause that the end of the stream has brought.
+        if std::mem::take(&mut self.is_any_suspected) && self.probe(&mut client).await? {
+            *failures = 0;
+        }
         let mut batch = VecDeque::new();
         let ended = self.stream(&mut client, &mut batch).await;
         batch.into_iter().rev().for_each(|(place, _)| self.queue.put_back(place));
@@ -135,11 +153,7 @@ impl Delivery {
             *failures = 0;
         }
         let suspect = self.queue.broken(heard);
-        if let (Err(Trouble::BrokeOff { .. }), Some(_)) = (&ended, suspect)
-            && self.probe(&mut client).await?
-        {
-            *failures = 0;
-        }
+        self.is_any_suspected = suspect.is_some() && matches!(ended, Err(Trouble::BrokeOff { .. }));
         ended
     }
 

@@ -73,6 +73,8 @@ pub struct State {
     pub came: Vec<(Instant, Option<i64>)>,
     /// The pause that the collector asks for where it postpones.
     pub postpones_for: Duration,
+    /// What a stream ends with that the collector breaks; without, it ends without a word.
+    pub breaks_with: Option<Status>,
     /// What the collector answers to those who open a stream, the first one first; then it opens them.
     pub opens_with: VecDeque<Status>,
     /// How often a submission must have come in before the query service knows it.
@@ -110,6 +112,7 @@ impl Default for State {
             seen: Vec::new(),
             came: Vec::new(),
             postpones_for: Duration::from_millis(20),
+            breaks_with: None,
             opens_with: VecDeque::new(),
             known_after: 1,
             answers_with: VecDeque::new(),
@@ -241,7 +244,13 @@ impl CollectorService for Fake {
             let mut index = 0;
             while let Ok(Some(SubmitStreamRequest { report: Some(report) })) = reports.message().await {
                 // The end of the stream without a word is how a report that is too large shows.
-                let Some(outcome) = fake.answer(&report) else { return };
+                let Some(outcome) = fake.answer(&report) else {
+                    let status = fake.state().breaks_with.clone();
+                    if let Some(status) = status {
+                        drop(receipts.send(Err(status)).await);
+                    }
+                    return;
+                };
                 let waits_for = fake.waits_for(&report);
                 let submission_id = report.submission_id;
                 let receipt = SubmitStreamResponse { submission_id, index, outcome: Some(outcome) };

@@ -142,6 +142,19 @@ async fn no_report_is_sent_again_before_the_collector_wants_it() {
 }
 
 #[tokio::test]
+async fn nothing_is_sent_before_the_pause_that_a_broken_stream_asked_for() {
+    let (fake, home) = (Fake::default(), Home::new());
+    fake.state().does = [("1".to_owned(), Does::Breaks(1))].into();
+    fake.state().breaks_with = Some(asking_for(Duration::from_millis(400)));
+    let url = fake.clone().serve().await;
+    let client = home.client(&url).await;
+    let id = client.send(report("1", 1)).await.unwrap();
+    assert!(outcome(&client, id).await.is_good());
+    let came: Vec<_> = fake.state().came.iter().map(|(at, _)| *at).collect();
+    assert!(came.len() == 2 && came[1] - came[0] >= Duration::from_millis(400), "{came:?}");
+}
+
+#[tokio::test]
 async fn a_pause_that_was_asked_for_outlives_a_restart() {
     let (fake, home) = (Fake::default(), Home::new());
     fake.state().does = [("1".to_owned(), Does::Postpones(1))].into();
