@@ -104,7 +104,12 @@ impl Client {
         let ask = match query {
             Some(link) => {
                 let (ask, news) = mpsc::unbounded_channel();
-                let known = spool.run(|rows| rows.known()).await?;
+                let known = spool
+                    .run(|rows| {
+                        rows.ask_for_finished()?;
+                        rows.known()
+                    })
+                    .await?;
                 let asking = Asking::new(shared.clone(), link, known, news, again);
                 tasks.push(tokio::spawn(asking.run()));
                 Some(ask)

@@ -24,7 +24,8 @@ pub enum Outcome {
     Superseded(Box<GetSubmissionResponse>),
     /// The collector did not take it and never will; the violations say why.
     Refused(Box<Refusal>),
-    /// The collector has it on disk. Final only where there is no query service to ask what became of it.
+    /// The collector has it on disk. Final only where there is no query service to ask what became of it: a client that has
+    /// one asks, and tells that outcome as well.
     Acknowledged(Acknowledgement),
     /// Its time was over before its fate was known ([`give_up_after`](crate::Config::give_up_after)).
     GivenUp {

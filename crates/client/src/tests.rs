@@ -302,16 +302,26 @@ async fn what_is_too_old_is_given_up_although_nobody_can_be_asked() {
 #[tokio::test]
 async fn without_a_query_service_an_acknowledgement_is_the_end() {
     let (fake, home) = (Fake::default(), Home::new());
-    let url = fake.serve().await;
-    let config = || Config { query: None, ..home.config(&url) };
+    fake.state().not_found = u32::MAX;
+    let url = fake.clone().serve().await;
     let (client, mut events) = Client::watched(home.config(&url)).await.unwrap();
     let before = client.send(report("1", 1)).await.unwrap();
-    until(&mut events, |event| matches!(event, Event::Acknowledged(..) | Event::Finished(..)).then_some(())).await;
+    until(&mut events, |event| matches!(event, Event::Acknowledged(..)).then_some(())).await;
     client.shutdown().await;
-    let client = Client::open(config()).await.unwrap();
+    let client = Client::open(Config { query: None, ..home.config(&url) }).await.unwrap();
     let id = client.send(report("1", 1)).await.unwrap();
-    assert!(matches!(outcome(&client, id).await, Outcome::Acknowledged(_)));
-    assert!(outcome(&client, before).await.is_good());
+    for id in [before, id] {
+        assert!(matches!(outcome(&client, id).await, Outcome::Acknowledged(_)), "nobody can be asked");
+    }
+    client.shutdown().await;
+
+    fake.state().not_found = 0;
+    let client = home.client(&url).await;
+    for id in [before, id] {
+        // Until they are asked for they are not finished any more.
+        assert!(matches!(outcome(&client, id).await, Outcome::Accepted(_)), "now somebody can");
+    }
+    assert_eq!(fake.state().seen.len(), 2, "nothing is sent again");
 }
 
 #[tokio::test]

@@ -270,6 +270,23 @@ async fn with_a_spool_an_interrupted_command_goes_on() {
     assert!(ids(&anew).is_disjoint(&ids(&sent)), "what was told is forgotten: the file is sent anew");
 }
 
+/// Goal: who sends without waiting for fates, and is interrupted, can wait for them afterwards.
+#[tokio::test]
+async fn with_a_spool_fates_can_be_waited_for_afterwards() {
+    let (fake, dir) = (Fake::default(), tempfile::tempdir().unwrap());
+    fake.state().does = [("1".to_owned(), Does::Postpones(u32::MAX))].into();
+    let spool = Some(dir.path().join("spool"));
+    let args = args::Submit { give_up_after: Duration::from_secs(1), spool, ..submit(&fake.clone().serve().await) };
+    let sent = send(&args, file(3), true, pin!(pending())).await;
+    assert_eq!((sent.summary.acknowledged, sent.summary.unknown), (2, 1), "{}", sent.stdout);
+
+    fake.state().does.clear();
+    let args = args::Submit { wait: true, give_up_after: PATIENCE, ..args };
+    let again = send(&args, file(3), true, pin!(pending())).await;
+    let fates = again.summary.fates.clone().unwrap();
+    assert_eq!((fates.accepted, fates.rejected, fates.undecided), (2, 1, 0), "{}", again.stdout);
+}
+
 /// Goal: what finished after it was told as unknown is told by the next run, and not forgotten before.
 #[tokio::test]
 async fn the_spool_keeps_outcomes_that_nobody_was_told() {

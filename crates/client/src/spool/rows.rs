@@ -353,6 +353,15 @@ impl<'a> Rows<'a> {
         Ok(())
     }
 
+    /// Takes up again those reports that ended with their acknowledgement: now somebody can be asked for their fate.
+    pub(crate) fn ask_for_finished(&mut self) -> Result<(), SpoolError> {
+        let update = "UPDATE report SET state = ?1, acknowledged_at = coalesce(acknowledged_at, finished_at), \
+                      acknowledgement = outcome, finished = NULL, finished_at = NULL, outcome_kind = NULL, \
+                      outcome = NULL WHERE state = ?2 AND outcome_kind = ?3";
+        self.connection.prepare_cached(update)?.execute([ACKNOWLEDGED, FINISHED, ONLY_ACKNOWLEDGED])?;
+        Ok(())
+    }
+
     /// Spools acknowledged reports again that nobody knows; gives back those that are to be sent.
     pub(crate) fn push_again(&mut self, places: &[Place]) -> Result<Vec<Waiting>, SpoolError> {
         let update = "UPDATE report SET state = ?2, not_before = 0, pushed_again = pushed_again + 1 \
