@@ -150,7 +150,9 @@ impl Asking {
             let (mut unreadable, mut trouble) = (None, None);
             for (place, answer) in calls.join_all().await {
                 match answer {
-                    Ok(answer) => said.push((place, Outcome::of(answer).map_or(Said::NotYet(Duration::ZERO), Said::Fate))),
+                    Ok(answer) => {
+                        said.push((place, Outcome::of(answer).map_or(Said::NotYet(Duration::ZERO), Said::Fate)))
+                    }
                     Err(met) => match &met {
                         Trouble::Answered { status, .. } if status.code() == Code::NotFound => {
                             said.push((place, Said::NotFound(met.retry_after())));

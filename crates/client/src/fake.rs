@@ -141,7 +141,9 @@ impl Fake {
         let acknowledged =
             Acknowledgement { submission_id: report.submission_id.clone(), revision: 1, ..Default::default() };
         match does {
-            Does::Breaks(0) | Does::Postpones(0) | Does::Acknowledges | Does::WaitsFor(_) => Some(Outcome::Acknowledgement(acknowledged)),
+            Does::Breaks(0) | Does::Postpones(0) | Does::Acknowledges | Does::WaitsFor(_) => {
+                Some(Outcome::Acknowledgement(acknowledged))
+            }
             Does::Refuses => {
                 let violation = Violation {
                     reason: "VALUE_TYPE_WRONG".to_owned(),

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::Limits;
@@ -157,34 +157,55 @@ pub(crate) struct Held {
 }
 
 fn connection(path: &Path) -> Result<(Connection, Held), OpenError> {
-    let unusable = |source: rusqlite::Error| match source.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::InUse(path.to_owned()),
-        Some(ErrorCode::NotADatabase) => OpenError::NotASpool(path.to_owned()),
-        _ => OpenError::Unusable { path: path.to_owned(), source },
-    };
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(unusable)?;
+    let unusable = |source| unusable(path, source);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    if std::fs::metadata(path).is_ok_and(|file| file.len() > 0) {
+        // On a connection of its own that only reads and leaves a log beside the file as it is: another's file is not
+        // changed.
+        let connection = Connection::open_with_flags(path, flags).map_err(unusable)?;
+        connection.busy_timeout(BUSY).map_err(unusable)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(unusable)?;
+        connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE").map_err(unusable)?;
+        is_made(path, &connection)?;
+    }
+    let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_CREATE).map_err(unusable)?;
     connection.busy_timeout(BUSY).map_err(unusable)?;
     // Exclusive before anything else touches the file: the lock is then kept for as long as the connection is open, also
     // between transactions, and a process that is killed leaves it behind for nobody.
     let prepare = "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
                    PRAGMA foreign_keys = ON; PRAGMA journal_size_limit = 67108864; BEGIN IMMEDIATE";
     connection.execute_batch(prepare).map_err(unusable)?;
-    let number = |pragma: &str| connection.query_row(pragma, (), |row| row.get::<_, i32>(0)).map_err(unusable);
-    let tables: i32 = number("SELECT count(*) FROM sqlite_schema")?;
-    match (number("PRAGMA application_id")?, number("PRAGMA user_version")?) {
-        (0, 0) if tables == 0 => {
-            let marks = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}");
-            connection.execute_batch(include_str!("spool/schema.sql")).map_err(unusable)?;
-            connection.execute_batch(&marks).map_err(unusable)?;
-        }
-        (APPLICATION_ID, VERSION) => {}
-        (APPLICATION_ID, version) => return Err(OpenError::TooNew { path: path.to_owned(), version }),
-        _ => return Err(OpenError::NotASpool(path.to_owned())),
+    // Looked at again now that nobody else can write to it.
+    if !is_made(path, &connection)? {
+        let marks = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}");
+        connection.execute_batch(include_str!("spool/schema.sql")).map_err(unusable)?;
+        connection.execute_batch(&marks).map_err(unusable)?;
     }
     let held = rows::held(&connection).map_err(unusable)?;
     connection.execute_batch("COMMIT").map_err(unusable)?;
     Ok((connection, held))
+}
+
+/// Whether the spool's tables are there; an error where the file is not empty and no spool of ours.
+fn is_made(path: &Path, connection: &Connection) -> Result<bool, OpenError> {
+    let number = |question: &str| {
+        connection.query_row(question, (), |row| row.get::<_, i32>(0)).map_err(|source| unusable(path, source))
+    };
+    let tables = number("SELECT count(*) FROM sqlite_schema")?;
+    match (number("PRAGMA application_id")?, number("PRAGMA user_version")?) {
+        (0, 0) if tables == 0 => Ok(false),
+        (APPLICATION_ID, VERSION) => Ok(true),
+        (APPLICATION_ID, version) => Err(OpenError::TooNew { path: path.to_owned(), version }),
+        _ => Err(OpenError::NotASpool(path.to_owned())),
+    }
+}
+
+fn unusable(path: &Path, source: rusqlite::Error) -> OpenError {
+    match source.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::InUse(path.to_owned()),
+        Some(ErrorCode::NotADatabase) => OpenError::NotASpool(path.to_owned()),
+        _ => OpenError::Unusable { path: path.to_owned(), source },
+    }
 }
 
 /// Does jobs until nobody is left who could ask.

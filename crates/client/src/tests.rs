@@ -199,7 +199,8 @@ async fn a_fate_that_cannot_be_read_keeps_nobody_else_waiting() {
     let (client, mut events) = Client::watched(config).await.unwrap();
     let unreadable = client.send(report("1", 1)).await.unwrap();
     let is_told = |event| {
-        matches!(event, Event::Trouble(Trouble::Answered { status, .. }) if status.code() == Code::Internal).then_some(())
+        matches!(event, Event::Trouble(Trouble::Answered { status, .. }) if status.code() == Code::Internal)
+            .then_some(())
     };
     until(&mut events, is_told).await;
     let other = client.send(report("3", 1)).await.unwrap();

@@ -139,8 +139,25 @@ async fn a_file_that_is_no_spool_is_left_alone() {
 
     let other = dir.path().join("other");
     Connection::open(&other).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();
-    let refused = Spool::open(&other, Limits::default()).await.map(drop);
-    assert!(matches!(refused, Err(OpenError::NotASpool(_))), "{refused:?}");
+    // As a program leaves it that is killed: with what it wrote last in the log.
+    let (written, killed) = (dir.path().join("written"), dir.path().join("killed"));
+    let connection = Connection::open(&written).unwrap();
+    connection.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t (a)").unwrap();
+    for suffix in ["", "-wal"] {
+        let [from, to] = [&written, &killed].map(|path| format!("{}{suffix}", path.display()));
+        std::fs::copy(from, to).unwrap();
+    }
+    drop(connection);
+    let files = || {
+        let files = std::fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().path());
+        files.map(|path| (path.clone(), std::fs::read(path).unwrap())).collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let before = files();
+    for foreign in [other, killed] {
+        let refused = Spool::open(&foreign, Limits::default()).await.map(drop);
+        assert!(matches!(refused, Err(OpenError::NotASpool(_))), "{refused:?}");
+        assert!(files() == before, "{} and what is beside it are as they were", foreign.display());
+    }
 
     let newer = dir.path().join("newer");
     let (spool, thread) = Spool::open(&newer, Limits::default()).await.unwrap();
