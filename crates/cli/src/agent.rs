@@ -186,14 +186,22 @@ impl Agent<'_> {
         };
         // Only names with one of the endings are taken.
         let Some(format) = Format::of_name(&shown) else { return Ok(()) };
+        let batch = format!("{OURS}{}", batch::name(format, &text));
         let reports = match report_file::read(format, &text, self.catalogue.as_ref()) {
             Ok(File { reports, .. }) => reports,
-            Err(faults) => return self.put_away(&name, &Answer::of_faults(&shown, &faults)),
+            Err(faults) => {
+                let known = self.client.batch(&batch).await.map_err(|error| unspooled(&error.into()))?;
+                if known.is_empty() {
+                    return self.put_away(&name, &Answer::of_faults(&shown, &faults));
+                }
+                // It could be read when it was spooled: the catalogue is another now.
+                self.files.insert(name, Sending { batch: Some(batch), is_told: false });
+                return Ok(());
+            }
         };
         if reports.is_empty() {
             return self.put_away(&name, &Answer::of_sentence(&shown, &answer::empty()));
         }
-        let batch = format!("{OURS}{}", batch::name(format, &text));
         let Batch { to_send, .. } = batch::of(&reports);
         match self.client.send_batch(&batch, to_send).await {
             Ok(()) => {
@@ -218,10 +226,9 @@ impl Agent<'_> {
         let shown = name.to_string_lossy().into_owned();
         let read = self.folder.read(&name);
         let Some(format) = Format::of_name(&shown) else { return Ok(()) };
-        let reports = match read {
+        let read = match read {
             Ok(Text::Words(text)) if batch == format!("{OURS}{}", batch::name(format, &text)) => {
                 report_file::read(format, &text, self.catalogue.as_ref())
-                    .map_or_else(|_| Vec::new(), |file| file.reports)
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.files.remove(&name);
@@ -239,7 +246,8 @@ impl Agent<'_> {
                 return self.forget(&batch).await;
             }
         };
-        let Batch { to_send, refused } = batch::of(&reports);
+        let reports = read.as_ref().map_or(&[][..], |file| &file.reports);
+        let Batch { to_send, refused } = batch::of(reports);
         let mut fates: BTreeMap<usize, Fate> =
             refused.into_iter().map(|(index, refusal)| (index, Fate::refused(refusal))).collect();
         for member in self.client.batch(&batch).await.map_err(|error| unspooled(&error.into()))? {
@@ -255,7 +263,10 @@ impl Agent<'_> {
             self.client.send_batch(&batch, to_send).await.map_err(|error| unspooled(&error))?;
             return Ok(());
         }
-        let answer = Answer::of(&shown, &reports, &fates.into_values().collect::<Vec<_>>());
+        let answer = match &read {
+            Ok(File { reports, .. }) => Answer::of(&shown, reports, &fates.into_values().collect::<Vec<_>>()),
+            Err(faults) => Answer::of_sent(&shown, faults, &fates),
+        };
         self.put_away(&name, &answer)?;
         self.forget(&batch).await
     }

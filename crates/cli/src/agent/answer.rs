@@ -1,6 +1,6 @@
 //! The answer to a file: a text for people, line by line in both languages, and an object for programs.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use client::{Outcome, Refusal, SubmissionId, Violation};
 use domain::Message;
@@ -52,6 +52,43 @@ pub(super) struct Answer {
 impl Answer {
     /// The answer to a file that could be read. There is a fate for each report.
     pub(super) fn of(file: &str, reports: &[FileReport], fates: &[Fate]) -> Self {
+        let mut answer = Self::of_fates(file, fates);
+        for (of, fate) in reports.iter().zip(fates) {
+            answer.add(of, fate);
+        }
+        answer
+    }
+
+    /// The answer to a file that could be read when it was sent and cannot any more, by the reports' numbers in the file.
+    pub(super) fn of_sent(file: &str, faults: &Faults, fates: &BTreeMap<usize, Fate>) -> Self {
+        let mut answer = Self::of_fates(file, &fates.values().cloned().collect::<Vec<_>>());
+        answer.say("");
+        answer.say(
+            "Tệp đã được gửi; nay danh mục đã đổi và không đọc lại được tệp, nên báo cáo được nêu theo số thứ tự.",
+        );
+        answer.say("The file was sent; the catalogue has changed since and the file cannot be read again: its reports are numbered.");
+        for (index, fate) in fates {
+            let number = index + 1;
+            let (word, vi, en) = words(&fate.outcome);
+            let id = fate.id.map(|id| id.to_string()).unwrap_or_default();
+            answer.say("");
+            answer.say(&format!("Báo cáo {number}: {vi}"));
+            answer.say(&format!("Report {number}: {en}  [{id}]"));
+            let violations = fate.outcome.violations();
+            for Violation { reason, field, message_vi, message_en, .. } in violations {
+                answer.violated(field, message_vi, message_en, reason);
+            }
+            answer.refused(fate);
+            let mut object = json!({ "report": number, "outcome": word, "submission_id": id });
+            object["violations"] = violations.iter().map(violation_object).collect();
+            answer.lines.push(object);
+        }
+        answer.list(faults);
+        answer
+    }
+
+    /// What is said of a file with these fates before they are told one by one.
+    fn of_fates(file: &str, fates: &[Fate]) -> Self {
         let mut counts = Counts::default();
         for Fate { outcome, .. } in fates {
             *match outcome {
@@ -63,14 +100,8 @@ impl Answer {
             } += 1;
         }
         let is_good = fates.iter().all(|fate| fate.outcome.is_good());
-        let mut answer = Self {
-            file: file.to_owned(),
-            is_good,
-            reports: reports.len(),
-            counts,
-            text: String::new(),
-            lines: Vec::new(),
-        };
+        let (reports, text, lines) = (fates.len(), String::new(), Vec::new());
+        let mut answer = Self { file: file.to_owned(), is_good, reports, counts, text, lines };
         answer.head();
         if !is_good {
             let is_any_good = fates.iter().any(|fate| fate.outcome.is_good());
@@ -78,9 +109,6 @@ impl Answer {
             let Message { vi, en } = if is_any_good { kept } else { both("", "") };
             answer.say(&format!("{vi}Hãy sửa các dòng bị từ chối và gửi lại trong một tệp mới."));
             answer.say(&format!("{en}Mend the lines that are refused and send them again in a new file."));
-        }
-        for (of, fate) in reports.iter().zip(fates) {
-            answer.add(of, fate);
         }
         answer
     }
@@ -92,22 +120,26 @@ impl Answer {
         let all = count(all);
         answer.say(&format!("Tệp có {all} lỗi; chưa gửi báo cáo nào. Hãy sửa và bỏ tệp vào thư mục lần nữa."));
         answer.say(&format!("The file has {all} faults; nothing was sent. Mend it and put it into the folder again."));
+        answer.list(faults);
+        answer
+    }
+
+    fn list(&mut self, faults: &Faults) {
         for Fault { place: Place { line, column }, field, message } in faults.list() {
             let field_shown = if field.is_empty() { String::new() } else { format!(" ({field})") };
-            answer.say("");
-            answer.say(&format!("Dòng {line}, cột {column}{field_shown}: {}", message.vi));
-            answer.say(&format!("Line {line}, column {column}{field_shown}: {}", message.en));
-            answer.lines.push(json!({
+            self.say("");
+            self.say(&format!("Dòng {line}, cột {column}{field_shown}: {}", message.vi));
+            self.say(&format!("Line {line}, column {column}{field_shown}: {}", message.en));
+            self.lines.push(json!({
                 "line": line, "column": column, "outcome": "fault", "field": field,
                 "message_vi": message.vi, "message_en": message.en,
             }));
         }
         if faults.omitted() > 0 {
             let more = count(faults.omitted());
-            answer.say("");
-            answer.say(&format!("Và {more} lỗi khác. / And {more} more."));
+            self.say("");
+            self.say(&format!("Và {more} lỗi khác. / And {more} more."));
         }
-        answer
     }
 
     /// The answer to a file of which one thing is to be said.
@@ -169,19 +201,10 @@ impl Answer {
                     self.say(&format!("  - dòng {line}, cột {column}, ô {cell}: {message_vi}"));
                     self.say(&format!("    line {line}, column {column}, cell {cell}: {message_en}  [{reason}]"));
                 }
-                None => {
-                    let field = if field.is_empty() { String::new() } else { format!("{field}: ") };
-                    self.say(&format!("  - {field}{message_vi}"));
-                    self.say(&format!("    {field}{message_en}  [{reason}]"));
-                }
+                None => self.violated(field, message_vi, message_en, reason),
             }
         }
-        if let (Outcome::Refused(refusal), []) = (&fate.outcome, violations) {
-            let Refusal { reason, message_vi, message_en, .. } = &**refusal;
-            let said = if message_vi.is_empty() { message_en } else { message_vi };
-            self.say(&format!("  - {said}"));
-            self.say(&format!("    {message_en}  [{reason}]"));
-        }
+        self.refused(fate);
         let mut object = match fate.outcome.answer() {
             Some(answer) => tell::object(of, word, submission::object(answer)),
             None => tell::object(of, word, json!({ "submission_id": id })),
@@ -193,6 +216,22 @@ impl Answer {
         }
         object["violations"] = violations.iter().map(|violation| located(of, violation)).collect();
         self.lines.push(object);
+    }
+
+    /// Says what is wrong with a report, without a place in the file.
+    fn violated(&mut self, field: &str, message_vi: &str, message_en: &str, reason: &str) {
+        let field = if field.is_empty() { String::new() } else { format!("{field}: ") };
+        self.say(&format!("  - {field}{message_vi}"));
+        self.say(&format!("    {field}{message_en}  [{reason}]"));
+    }
+
+    /// Says why a report was refused where no violation does.
+    fn refused(&mut self, fate: &Fate) {
+        if let (Outcome::Refused(refusal), []) = (&fate.outcome, fate.outcome.violations()) {
+            let Refusal { reason, message_vi, message_en, .. } = &**refusal;
+            let said = if message_vi.is_empty() { message_en } else { message_vi };
+            self.violated("", said, message_en, reason);
+        }
     }
 
     /// Whether nothing is left to be done about the file.

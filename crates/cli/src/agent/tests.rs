@@ -159,7 +159,9 @@ async fn an_agent_that_ends_at_any_moment_is_gone_on_with() {
         // Each time it has a little longer, so that it ends in another place.
         let (output, _) = captured(true, Lang::En);
         let time = Duration::from_millis(30 + 15 * round as u64);
-        drop(tokio::time::timeout(time, watch(&args, &output, pin!(pending()))).await);
+        if let Ok(ended) = tokio::time::timeout(time, watch(&args, &output, pin!(pending()))).await {
+            assert_eq!(ended.unwrap(), Ended::Well, "it may be done with all, and has not failed");
+        }
         for file in home.files() {
             let (_, name) = file.rsplit_once('/').unwrap_or(("", &file));
             was_on_its_way |= file.starts_with("sending/");
@@ -195,6 +197,37 @@ async fn a_file_that_is_written_to_on_its_way_is_sent_as_it_is_now() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(once(&args).await.0.unwrap(), Ended::Well);
     assert_eq!(home.answer("done/a.csv")["accepted"], 2);
+}
+
+/// Goal: of a file that was sent nobody is told that it was not, also where another catalogue cannot read it any more.
+#[tokio::test]
+async fn a_file_that_was_sent_and_cannot_be_read_any_more_is_answered_with_its_fates() {
+    let (fake, home) = (Fake::default(), Home::new());
+    let without = home.args(&fake.clone().serve().await);
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/catalogue/de06");
+    let with = args::Agent { catalogue: Some(shipped), ..home.args(&without.collector) };
+    fake.state().not_found = u32::MAX;
+    // 14309 in a cell that is known to take whole numbers, and nothing that can be read without the catalogue.
+    let head = "org_unit,data_set,period,id_eligible_citizens\n";
+    home.put("a.csv", &format!("{head}31498,identity,202211,14.309\n31501,identity,202211,9.120\n"));
+    let both_came = async {
+        while fake.state().seen.len() < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let (output, _) = captured(true, Lang::En);
+    assert_eq!(watch(&with, &output, pin!(both_came)).await.unwrap(), Ended::Interrupted);
+    assert_eq!(home.files(), ["sending/a.csv"]);
+    fake.state().not_found = 0;
+    let (ended, _, stderr) = once(&without).await;
+    assert_eq!(ended.unwrap(), Ended::Well, "{stderr}");
+    let answer = home.answer("done/a.csv");
+    assert_eq!((&answer["accepted"], &answer["reports"]), (&2.into(), &2.into()));
+    let ids: BTreeSet<_> = fake.state().seen.iter().map(|(_, id)| id.clone()).collect();
+    let told = answer["lines"].as_array().unwrap().iter().filter_map(|line| line["submission_id"].as_str());
+    assert_eq!(told.map(str::to_owned).collect::<BTreeSet<_>>(), ids);
+    let text = fs::read_to_string(home.folder().join("done/a.csv.answer.txt")).unwrap();
+    assert!(text.contains("Report 2: accepted") && !text.contains("nothing was sent"), "{text}");
 }
 
 #[tokio::test]

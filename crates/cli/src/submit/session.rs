@@ -3,8 +3,7 @@
 use std::{collections::HashMap, future::Future, pin::Pin, time::Duration};
 
 use client::{
-    Acknowledgement, Event, Events, GetSubmissionResponse, Member, Outcome, Progress, Service, SubmissionId,
-    Trouble,
+    Acknowledgement, Event, Events, GetSubmissionResponse, Member, Outcome, Progress, Service, SubmissionId, Trouble,
 };
 use proto::pb::query::v1::Fate;
 use tokio::time::Instant;
