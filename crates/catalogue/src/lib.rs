@@ -26,8 +26,6 @@ use domain::{
     catalogue::{DataSet, DataSetParts},
 };
 
-use time::Date;
-
 pub use about::About;
 pub use fault::{Fault, Faults};
 pub use name::fold_name;
@@ -49,23 +47,6 @@ pub struct Loaded {
     pub org_units: Vec<UnitVersion>,
     /// The files it was read from: path and bytes. [`load_files`] makes the same of them again.
     pub files: KeptFiles,
-}
-
-impl Loaded {
-    /// The units in force on a day that bear a name, however it is spelt and with or without its kind (`Tỉnh Sóc Trăng`,
-    /// `soc trang`), in the file's order. Several units bear one name: a code decides.
-    #[must_use]
-    pub fn find_unit_by_name(&self, name: &str, day: Date) -> Vec<&UnitVersion> {
-        let name = fold_name(name);
-        let in_force = |unit: &&UnitVersion| {
-            unit.valid_from.is_none_or(|from| from <= day) && unit.valid_to.is_none_or(|to| day < to)
-        };
-        let bears = |unit: &&UnitVersion| {
-            let (whole, kind) = (fold_name(&unit.name), fold_name(&unit.kind));
-            whole == name || whole.strip_prefix(&kind).and_then(|rest| rest.strip_prefix(' ')) == Some(&name)
-        };
-        self.org_units.iter().filter(in_force).filter(|_| !name.is_empty()).filter(bears).collect()
-    }
 }
 
 /// Reads the catalogue in a directory.

@@ -468,22 +468,6 @@ fn a_code_is_another_unit_after_the_reform() {
     assert!(!de06().tree().continued(yen_bai, before, after).1);
 }
 
-#[test]
-fn units_are_found_by_their_names() {
-    let found = |name: &str, day| {
-        let units = DE06.find_unit_by_name(name, day);
-        units.into_iter().map(|unit| unit.code.as_str()).collect::<Vec<_>>()
-    };
-    let (before, after) = (date!(2022 - 11 - 07), date!(2025 - 07 - 01));
-    assert_eq!(found("tỉnh  SÓC TRĂNG", before), ["94"]);
-    assert_eq!(found("dak lak", before), ["66"]);
-    assert_eq!(found("Tỉnh Đăk Lăk", after), ["66"]);
-    assert_eq!(found("Tỉnh Sóc Trăng", after), [""; 0], "it is a part of Cần Thơ");
-    assert_eq!((found("Yên Bái", before).contains(&"15"), found("Tỉnh Lào Cai", after)), (true, vec!["15"]));
-    assert_eq!(found("Xã Tân Tiến", after).len(), 7, "names are no keys");
-    assert_eq!((found("", before), found("Tỉnh", before)), (vec![], vec![]));
-}
-
 /// A figure as the press published it.
 #[derive(Clone, serde::Deserialize)]
 struct Figure {

@@ -49,7 +49,8 @@ pub(super) fn read(text: &str, types: Types<'_>) -> Result<File, Faults> {
         return Err(faults);
     }
     let file = File { reports: Vec::new(), remarks: Faults::default() };
-    let mut rows = Rows { types, header: &header, columns, file, by_key: HashMap::new(), faults };
+    let names = unit::Names::default();
+    let mut rows = Rows { types, names, header: &header, columns, file, by_key: HashMap::new(), faults };
     for record in reader.records() {
         match record {
             Ok(record) => {
@@ -165,6 +166,7 @@ type Key = [String; 4];
 
 struct Rows<'h> {
     types: Types<'h>,
+    names: unit::Names<'h>,
     header: &'h [&'h str],
     columns: Columns,
     file: File,
@@ -272,7 +274,7 @@ impl Rows<'_> {
             ("", "", _) => {
                 self.faults.add(place(org_unit), "org_unit", both("ô này không được để trống", "the field is empty"));
             }
-            ("", name, Some(tree)) => match unit::code_of(tree, name) {
+            ("", name, Some(tree)) => match self.names.code_of(tree, name) {
                 Ok(code) => return code,
                 Err(message) => self.faults.add(place(org_unit_name), "org_unit_name", message),
             },
@@ -284,7 +286,7 @@ impl Rows<'_> {
                 self.faults.add(place(org_unit), "org_unit", message);
             }
             (code, name, Some(tree)) if !name.is_empty() => {
-                if let Some(remark) = unit::contradiction(tree, code, name) {
+                if let Some(remark) = self.names.contradiction(tree, code, name) {
                     self.file.remarks.add(place(org_unit_name), "org_unit_name", remark);
                 }
             }
@@ -418,6 +420,9 @@ mod tests {
         );
         assert_eq!(codes, ["94", "94", "46", "48", "48"]);
         assert!(remarks.list().is_empty(), "{remarks:?}");
+        // Without the kind, and each period by its own tree.
+        let (codes, _) = units(",Dak Lak,identity,202211,1\n,Tỉnh Đăk Lăk,identity,202508,1\n");
+        assert_eq!(codes, ["66", "66"]);
         // The code decides, and the contradiction is told.
         let (codes, remarks) = units("94,Tỉnh Bạc Liêu,identity,202211,1\n");
         assert_eq!(codes, ["94"]);
