@@ -43,7 +43,7 @@ pub(super) fn read(text: &str, types: Types<'_>) -> Result<File, Faults> {
         }
     };
     let header: Vec<&str> = header.iter().map(str::trim).collect();
-    let columns = Columns::read(&header, &mut faults);
+    let columns = Columns::read(line_of(text, None), &header, &mut faults);
     // Without a good header every row would be at fault.
     if !faults.list.is_empty() {
         return Err(faults);
@@ -75,9 +75,9 @@ fn line_of(text: &str, position: Option<&csv::Position>) -> u64 {
     line + ends.filter(|byte| **byte == b'\n').count() as u64
 }
 
-/// Comma, or what spreadsheets in Vietnam put in its place, where the comma is the decimal point; or the tab.
+/// By the header, the first line that is not empty: comma, or what spreadsheets in Vietnam put in its place, where the comma is the decimal point; or the tab.
 fn delimiter(text: &str) -> u8 {
-    let header = text.lines().next().unwrap_or_default();
+    let header = text.lines().find(|line| !line.is_empty()).unwrap_or_default();
     [b',', b';', b'\t'].into_iter().find(|delimiter| header.as_bytes().contains(delimiter)).unwrap_or(b',')
 }
 
@@ -96,11 +96,12 @@ fn explain(error: &csv::Error) -> Message {
 }
 
 impl Columns {
-    fn read(header: &[&str], faults: &mut Faults) -> Self {
+    /// `line` is the header's.
+    fn read(line: u64, header: &[&str], faults: &mut Faults) -> Self {
         let mut columns = Self::default();
         let is_long = header.contains(&"data_element") && header.contains(&"value");
         for (index, name) in header.iter().enumerate() {
-            let place = at(1, index);
+            let place = at(line, index);
             if header[..index].contains(name) {
                 faults.add(place, name, both("cột xuất hiện hai lần", "the column occurs twice"));
                 continue;
@@ -138,7 +139,7 @@ impl Columns {
         }
         let found = [columns.org_unit.or(columns.org_unit_name), columns.data_set, columns.period];
         for (name, _) in REQUIRED.iter().zip(found).filter(|(_, found)| found.is_none()) {
-            faults.add(Place { line: 1, column: 1 }, name, both("thiếu cột này", "the column is missing"));
+            faults.add(at(line, 0), name, both("thiếu cột này", "the column is missing"));
         }
         columns
     }
@@ -214,7 +215,7 @@ impl Rows<'_> {
         if index == self.file.reports.len() {
             self.file.reports.push(FileReport { place: at(line, 0), values_at: Vec::new(), report: head });
         } else {
-            self.join(line, index, &head);
+            self.join(line, index, &head, value::flag(field(fields, self.columns.withdrawn)));
         }
         let (element, option) = (field(fields, self.columns.data_element), field(fields, self.columns.option));
         let given = field(fields, self.columns.value);
@@ -242,7 +243,7 @@ impl Rows<'_> {
     }
 
     /// One more row of a report: what it says of the whole must be what the first row said, or nothing.
-    fn join(&mut self, line: u64, index: usize, head: &Report) {
+    fn join(&mut self, line: u64, index: usize, head: &Report, withdrawn: Option<bool>) {
         let first = &mut self.file.reports[index];
         let place = |column: Option<usize>| at(line, column.unwrap_or(0));
         if !head.submission_id.is_empty() && head.submission_id != first.report.submission_id {
@@ -253,7 +254,7 @@ impl Rows<'_> {
             );
             self.faults.add(place(self.columns.submission_id), "submission_id", message);
         }
-        if head.withdrawn && !first.report.withdrawn {
+        if withdrawn.is_some_and(|withdrawn| withdrawn != first.report.withdrawn) {
             let from = first.place.line;
             let message = both(
                 format!("khác với dòng {from} của cùng báo cáo"),
@@ -307,7 +308,8 @@ impl Rows<'_> {
         }
         let text = |column| field(fields, column).to_owned();
         let (given_revision, given_withdrawn) = (text(revision), text(withdrawn));
-        let number = given_revision.parse::<i64>().ok().filter(|number| *number >= 0);
+        let is_plain = given_revision.bytes().all(|byte| byte.is_ascii_digit());
+        let number = given_revision.parse::<i64>().ok().filter(|_| is_plain);
         if number.is_none() && !given_revision.is_empty() {
             let message = both("lần sửa phải là số nguyên từ 0 trở lên", "a revision is a whole number, 0 or more");
             self.faults.add(at(line, revision.unwrap_or(0)), "revision", message);
@@ -507,7 +509,8 @@ mod tests {
                  ,x,2022,-1,maybe,5,\"1,205,627\"\r\n\
                  \r\n\
                  1,x\r\n\
-                 1,x,2022,x,,1.205,nhiều\r\n"
+                 1,x,2022,x,,1.205,nhiều\r\n\
+                 1,x,2022,+5,,1,\r\n"
             ),
             [
                 "2:6 a: `8.1026` has separators where none belong: dots part groups of three digits, decimals stand after a comma; is 81.026 or 8,1026 meant?",
@@ -519,6 +522,7 @@ mod tests {
                 "6:4 revision: a revision is a whole number, 0 or more",
                 "6:6 a: `1.205` may be 1205 or 1,205: write 1205 for the whole number, 1,205 for the other, or name the catalogue by --catalogue",
                 "6:7 b[s03]: `nhiều` is neither a number, a day (09/06/2023) nor có/không; words need the catalogue (--catalogue)",
+                "7:4 revision: a revision is a whole number, 0 or more",
             ]
         );
     }
@@ -539,5 +543,23 @@ mod tests {
                 "5:7 data_element: there is a value without a data element",
             ]
         );
+        assert_eq!(
+            faults(
+                "org_unit,data_set,period,withdrawn,data_element,value\n\
+                 1,x,2022,có,,\n\
+                 1,x,2022,,,\n\
+                 1,x,2022,không,,\n"
+            ),
+            ["4:4 withdrawn: differs from line 2 of the same report"],
+            "nothing is said where the field is empty"
+        );
+    }
+
+    #[test]
+    fn empty_lines_before_the_header_are_passed_over() {
+        let reports = read("\r\n\norg_unit;data_set;period;a\n1;x;2022;92,3\n").unwrap();
+        assert_eq!(values(&reports[0]), [("a", "", Given::Decimal("92.3".to_owned()))]);
+        assert_eq!(reports[0].place.line, 4);
+        assert_eq!(faults("\norg_unit;period;a\n"), ["2:1 data_set: the column is missing"]);
     }
 }
