@@ -10,10 +10,16 @@ use std::{
     time::Duration,
 };
 
+use ::client::fake::Fake;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 use tests::{OrgUnits, PATIENCE, Services, World, eventually, level, sum};
-use tokio::process::{Child, Command};
+use tokio::{
+    process::{Child, Command},
+    time::Instant,
+};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
 
 /// Packages are fetched once for each version of the requirements.
 const FETCHING: Duration = Duration::from_secs(300);
@@ -218,6 +224,30 @@ async fn the_examples_outlive_a_crash_of_nats() {
     assert!(ended(again, PATIENCE).await.status.success(), "{}", text("follow.py.err"));
     assert_eq!(text("follow.py.out"), "");
     services.assert_quiet();
+}
+
+/// Goal: a collector that ends a stream and asks for a pause is given it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_example_that_pushes_waits_as_long_as_a_failed_stream_asks() {
+    const ASKED: Duration = Duration::from_secs(4);
+    let python = python_path().await;
+    let fake = Fake::default();
+    let mut details = ErrorDetails::new();
+    details.set_retry_info(Some(ASKED));
+    fake.state().opens_with = [Status::with_error_details(Code::Unavailable, "later", details)].into();
+    let collector = fake.clone().serve().await;
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("reports.csv"), "org_unit,data_set,period,revision,a\n1,x,2022,1,5\n").unwrap();
+    let mut push = Command::new("python3");
+    push.arg(top().join("proto/examples/python/push.py")).args(["reports.csv", "--collector", &collector]);
+    push.env("PYTHONPATH", python).env("PYTHONDONTWRITEBYTECODE", "1").current_dir(dir.path()).process_group(0);
+    let started = Instant::now();
+    let child = push.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let output = ended(child, PATIENCE).await;
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{complaints}");
+    let (came, _) = fake.state().came[0];
+    assert!(came - started >= ASKED, "{complaints}");
 }
 
 #[test]

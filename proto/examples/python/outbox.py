@@ -59,6 +59,8 @@ def report(row: dict[str, str]) -> Report:
     """The report of a row. An empty field is an absent value, which is not zero."""
     if "" in row:
         raise ValueError("more fields than columns")
+    if None in row.values():
+        raise ValueError("fewer fields than columns")
     cells = {name: text for name, text in row.items() if text}
     result = Report(org_unit=cells.pop("org_unit"), data_set=cells.pop("data_set"), period=cells.pop("period"))
     # Without it a report that returns to what it said before could not be told from a repetition.

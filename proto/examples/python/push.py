@@ -53,6 +53,7 @@ class Sender:
                 refusal = wire.Refusal.of(error)
                 if not refusal.passing:
                     raise
+                self.asked = max(self.asked, refusal.retry_after or 0.0)
                 print(f"push.py: {refusal}", file=sys.stderr)
             if len(self.waiting) < before:
                 pause, progress = 0.5, time.monotonic()
