@@ -1,12 +1,12 @@
 //! The command `tonghop` as its users run it.
 
-use std::process::Stdio;
+use std::{fs, process::Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-use crate::{PATIENCE, service::program};
+use crate::{PATIENCE, eventually, service::program};
 
 /// A command that has ended.
 #[derive(Clone, Debug)]
@@ -34,11 +34,14 @@ impl Ran {
     }
 }
 
+/// Where a command that runs writes its standard error.
+const STDERR: &str = "stderr";
+
 /// A command that runs. It is killed when dropped.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
-    _home: TempDir,
+    home: TempDir,
 }
 
 impl Running {
@@ -46,8 +49,18 @@ impl Running {
     #[must_use]
     pub fn tonghop(arguments: &[&str]) -> Self {
         let home = tempfile::tempdir().unwrap();
-        let child = command(&home, arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        Self { child, _home: home }
+        let stderr = fs::File::create(home.path().join(STDERR)).unwrap();
+        let child = command(&home, arguments).stdout(Stdio::null()).stderr(stderr).spawn().unwrap();
+        Self { child, home }
+    }
+
+    /// Waits until it has written this to standard error.
+    pub async fn says(&self, words: &str) {
+        eventually(&format!("the command says {words:?}"), || async {
+            let said = fs::read_to_string(self.home.path().join(STDERR)).unwrap();
+            if said.contains(words) { Ok(()) } else { Err(said) }
+        })
+        .await;
     }
 
     /// Kills it as a power cut would; it must not have ended by itself.
