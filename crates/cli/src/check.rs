@@ -29,6 +29,17 @@ pub(crate) fn run(args: &CatalogueCheck, output: &Output) -> Result<Ended, Failu
     }
 }
 
+/// The catalogue in a directory with all that belongs to it, for who must tell what is wrong with it in full.
+pub(crate) fn load_whole(dir: &Path) -> Result<Loaded, Failure> {
+    catalogue::load(dir).map_err(|faults| {
+        let dir = dir.display();
+        Failure::new(both(
+            format!("danh mục trong {dir} có lỗi:\n{faults}"),
+            format!("the catalogue in {dir} has faults:\n{faults}"),
+        ))
+    })
+}
+
 /// The catalogue in a directory, for a command that only looks things up in it.
 pub(crate) fn load(dir: &Path) -> Result<Catalogue, Failure> {
     let loaded = catalogue::load(dir).map_err(|faults| {

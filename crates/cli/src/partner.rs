@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::{
     Ended,
     args::{NatsConsumers, NatsPartner, Partners},
+    check,
     output::{Failure, Output, both, without_secrets},
 };
 
@@ -50,13 +51,7 @@ pub(crate) async fn make(args: &NatsConsumers, output: &Output) -> Result<Ended,
 }
 
 fn partners(args: &Partners) -> Result<Vec<Partner>, Failure> {
-    let dir = args.catalogue.display();
-    let loaded = catalogue::load(&args.catalogue).map_err(|faults| {
-        Failure::new(both(
-            format!("danh mục trong {dir} có lỗi:\n{faults}"),
-            format!("the catalogue in {dir} has faults:\n{faults}"),
-        ))
-    })?;
+    let loaded = check::load_whole(&args.catalogue)?;
     let unknown = |code: &String| {
         let vi =
             format!("không có tỉnh, thành phố hay bộ, ngành nào mang mã {code}, hoặc đơn vị đó không có số tổng hợp");

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use store::{Store, StoreError};
 
 use crate::{
-    Ended, args,
+    Ended, args, check,
     output::{Failure, Output, both, without_secrets},
     verify,
 };
@@ -57,13 +57,7 @@ pub async fn provision(
 pub(crate) async fn run(args: &args::Provision, output: &Output) -> Result<Ended, Failure> {
     let topology = topology(args);
     let (nats, database) = (args.nats.url()?, args.database.url()?);
-    let loaded = catalogue::load(&args.catalogue).map_err(|faults| {
-        let dir = args.catalogue.display();
-        Failure::new(both(
-            format!("danh mục trong {dir} có lỗi:\n{faults}"),
-            format!("the catalogue in {dir} has faults:\n{faults}"),
-        ))
-    })?;
+    let loaded = check::load_whole(&args.catalogue)?;
     let connection = Connection::open("cli", &ConnectionConfig::to(nats.as_str())).await.map_err(|error| {
         let url = without_secrets(&nats);
         Failure::caused(&format!("không dùng được NATS tại {url}"), &format!("cannot use NATS at {url}"), &error)

@@ -196,7 +196,7 @@ impl Answer {
         let violations = fate.outcome.violations();
         for violation in violations {
             let Violation { reason, field, message_vi, message_en, .. } = violation;
-            match cell_of(of, violation) {
+            match tell::value_of(of, violation) {
                 Some((Place { line, column }, cell)) => {
                     self.say(&format!("  - dòng {line}, cột {column}, ô {cell}: {message_vi}"));
                     self.say(&format!("    line {line}, column {column}, cell {cell}: {message_en}  [{reason}]"));
@@ -214,7 +214,7 @@ impl Answer {
             object["message_vi"] = refusal.message_vi.clone().into();
             object["message_en"] = refusal.message_en.clone().into();
         }
-        object["violations"] = violations.iter().map(|violation| located(of, violation)).collect();
+        object["violations"] = violations.iter().map(|violation| tell::located(of, violation)).collect();
         self.lines.push(object);
     }
 
@@ -292,23 +292,6 @@ fn words(outcome: &Outcome) -> (&'static str, &'static str, &'static str) {
         }
         _ => outcome.answer().map_or(("unspecified", "không rõ", "unspecified"), |answer| fate_words(answer.fate())),
     }
-}
-
-/// The place and cell in the file that a violation is about: its field is `values[3]`, or the cell's own name.
-fn cell_of(of: &FileReport, violation: &Violation) -> Option<(Place, String)> {
-    tell::value_of(of, violation).or_else(|| {
-        let names = of.report.values.iter().map(tell::cell_name);
-        let (index, name) = names.enumerate().find(|(_, name)| *name == violation.field)?;
-        Some((*of.values_at.get(index)?, name))
-    })
-}
-
-fn located(of: &FileReport, violation: &Violation) -> Value {
-    let mut object = violation_object(violation);
-    if let Some((Place { line, column }, cell)) = cell_of(of, violation) {
-        (object["line"], object["column"], object["cell"]) = (line.into(), column.into(), cell.into());
-    }
-    object
 }
 
 pub(super) fn too_large(limit: u64) -> Message {

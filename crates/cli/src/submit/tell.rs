@@ -272,6 +272,7 @@ impl Teller<'_> {
         for violation in violations {
             let line = violation_line(violation, self.output);
             text.push_str(&match value_of(of, violation) {
+                Some((place, cell)) if cell == violation.field => format!("\n  {}:{place} {line}", self.file),
                 Some((place, cell)) => format!("\n  {}:{place} {cell}, {line}", self.file),
                 None => format!("\n  {}:{} {line}", self.file, of.place.line),
             });
@@ -294,7 +295,7 @@ pub(crate) fn object(of: &FileReport, outcome: &str, more: Value) -> Value {
 }
 
 /// A violation with the place in the file that it is about.
-fn located(of: &FileReport, violation: &Violation) -> Value {
+pub(crate) fn located(of: &FileReport, violation: &Violation) -> Value {
     let mut object = violation_object(violation);
     if let Some((place, cell)) = value_of(of, violation) {
         object["line"] = place.line.into();
@@ -304,16 +305,19 @@ fn located(of: &FileReport, violation: &Violation) -> Value {
     object
 }
 
-/// The place and cell of the value that a violation is about: its field is `values[3]` or `values[3].option`.
+/// The place and cell of the value that a violation is about: its field is `values[3]`, `values[3].option`, or the cell's own
+/// name.
 pub(crate) fn value_of(of: &FileReport, violation: &Violation) -> Option<(Place, String)> {
-    let (index, _) = violation.field.strip_prefix("values[")?.split_once(']')?;
-    let index: usize = index.parse().ok()?;
-    let value = of.report.values.get(index)?;
-    Some((*of.values_at.get(index)?, cell_name(value)))
+    let values = &of.report.values;
+    let index = match violation.field.strip_prefix("values[").and_then(|rest| rest.split_once(']')) {
+        Some((index, _)) => index.parse().ok()?,
+        None => values.iter().position(|value| cell_name(value) == violation.field)?,
+    };
+    Some((*of.values_at.get(index)?, cell_name(values.get(index)?)))
 }
 
 /// `rec_total`, `svc_online[s03]`
-pub(crate) fn cell_name(value: &pb::Value) -> String {
+fn cell_name(value: &pb::Value) -> String {
     let option = if value.option.is_empty() { String::new() } else { format!("[{}]", value.option) };
     format!("{}{option}", value.data_element)
 }

@@ -135,6 +135,33 @@ async fn people_are_told_the_line_the_field_and_the_reason() {
     );
 }
 
+/// Goal: a fate names cells where a receipt numbers values; both have their place in the file.
+#[test]
+fn what_is_wrong_with_a_cell_has_its_place_however_it_is_named() {
+    let (output, written) = captured(false, Lang::En);
+    let teller = Teller { file: "r.csv", output: &output };
+    let violations = ["b[s03]", "values[0]", "a_at_most_b"].map(|field| client::Violation {
+        reason: "R".to_owned(),
+        severity: client::Severity::Error.into(),
+        field: field.to_owned(),
+        message_vi: "sai".to_owned(),
+        message_en: "wrong".to_owned(),
+    });
+    let fate = proto::pb::query::v1::Fate::Rejected.into();
+    teller.fate(
+        &file(1)[0],
+        &client::GetSubmissionResponse { fate, violations: violations.into(), ..Default::default() },
+    );
+    let (_, stderr) = written();
+    let expected = [
+        "r.csv:2  1 x 2022  : rejected",
+        "  r.csv:2:5 b[s03]: error R: wrong",
+        "  r.csv:2:4 a, values[0]: error R: wrong",
+        "  r.csv:2 a_at_most_b: error R: wrong",
+    ];
+    assert_eq!(stderr.lines().collect::<Vec<_>>(), expected);
+}
+
 #[tokio::test]
 async fn thousands_of_reports_pass_through_a_small_window() {
     let fake = Fake::default();
