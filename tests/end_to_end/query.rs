@@ -508,6 +508,38 @@ async fn a_watch_that_nobody_reads_ends() {
     assert_eq!(refusal(&end).1, "WATCH_NOT_READ");
 }
 
+/// Goal: a state of the past that would be counted from more revisions than the service takes is refused, and smaller ones are
+/// answered; what a total is made of has a limit of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_of_too_many_revisions_is_refused() {
+    let world = World::start().await;
+    let mut services = world.services().await;
+    services.query.terminate();
+    assert_eq!(services.query.ended().await, Some(0));
+    services.query = world.service_with("query", "limits.max_revisions = 3").await;
+    let mut reader = QueryServiceClient::new(services.query.channel().await);
+    for (unit, revision) in [("31498", 1), ("31498", 2), ("31501", 1)] {
+        services.submit(&citizens(unit, revision, 10)).await.unwrap();
+    }
+    world.settled(3).await;
+    let present = reader.get_totals(asked("VN", "202211")).await.unwrap().into_inner().totals.unwrap();
+    assert_eq!(sum(&present, "commune", CITIZENS), Some(20));
+    let then = |unit| GetTotalsRequest { as_of: at(present.log_position), ..asked(unit, "202211") };
+    let refused = reader.get_totals(then("VN")).await.unwrap_err();
+    assert_eq!(refusal(&refused), (Code::InvalidArgument, "AS_OF_TOO_LARGE".to_owned(), "period".to_owned()));
+    let commune = reader.get_totals(then("31498")).await.unwrap().into_inner().totals.unwrap();
+    assert_eq!(sum(&commune, "commune", CITIZENS), Some(10));
+    let explained = ListContributionsRequest {
+        org_unit: "VN".to_owned(),
+        data_set: "identity".to_owned(),
+        period: "202211".to_owned(),
+        cell: Some(cell(CITIZENS)),
+        ..ListContributionsRequest::default()
+    };
+    let explained = reader.list_contributions(explained).await.unwrap().into_inner();
+    assert_eq!((explained.contributions.len(), explained.page_sum), (2, 20));
+}
+
 /// Goal: what is warm is never older than the question: each report that was counted is in the next answer, to every reader, while
 /// many ask at a time.
 #[tokio::test(flavor = "multi_thread")]

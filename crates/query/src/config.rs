@@ -46,6 +46,9 @@ pub struct Limits {
     pub unread_for: Duration,
     /// How many answers are kept to be given again while they are true; some 20 KB each. 0 to read each anew.
     pub kept_answers: usize,
+    /// A state of the past that so many revisions of reports or more are in is refused, corrections too; two are counted at a
+    /// time, with some 1 KB for each revision. Raise it for longer periods of larger units.
+    pub max_revisions: usize,
     /// The most units on a page. Larger pages are fewer questions; a client must be willing to receive them in one
     /// message (a unit is some 2 KB for each level that reports and once more for all of them together, and many clients stop
     /// at 4 MiB).
@@ -67,6 +70,7 @@ impl Default for Limits {
             max_watched: 20_000,
             unread_for: Duration::from_secs(60),
             kept_answers: 1_000,
+            max_revisions: 300_000,
             max_page_size: const { NonZeroU16::new(1_000).unwrap() },
             answer_within: Duration::from_secs(5),
             look_again_after: Duration::from_secs(5),

@@ -63,10 +63,10 @@ impl Reader {
         let stands = self.refuse_beyond(&mut snapshot, data_set, until).await?;
         let codes = self.codes(&mut snapshot, question).await?;
         let codes = codes.as_deref().map(as_texts);
-        let revisions = snapshot.revisions(data_set.code(), span, codes.as_deref(), until, MOST_REVISIONS).await?;
+        let revisions = snapshot.revisions(data_set.code(), span, codes.as_deref(), until, self.max_revisions).await?;
         snapshot.end().await?;
-        if revisions.len() >= MOST_REVISIONS {
-            return Err(too_many(question.period).into());
+        if revisions.len() >= self.max_revisions {
+            return Err(too_many(question.period, self.max_revisions).into());
         }
         let up_to = match until {
             Until::Position(position) => position,
@@ -183,10 +183,10 @@ impl Reader {
             let most = looked_at(data_set, question.period);
             let looked_at = snapshot.reported_by(data_set.code(), span, codes.as_deref(), &page.from, most).await?;
             let units: Vec<&str> = looked_at.iter().map(String::as_str).collect();
-            let revisions = snapshot.revisions(data_set.code(), span, Some(&units), page.until, MOST_REVISIONS).await?;
+            let revisions = snapshot.revisions(data_set.code(), span, Some(&units), page.until, MOST_OF_A_PAGE).await?;
             snapshot.end().await?;
-            if revisions.len() >= MOST_REVISIONS {
-                return Err(too_many(question.period).into());
+            if revisions.len() >= MOST_OF_A_PAGE {
+                return Err(too_many(question.period, MOST_OF_A_PAGE).into());
             }
             let (catalogues, standing) = self.stood(revisions).await?;
 
@@ -258,8 +258,8 @@ impl Reader {
     }
 }
 
-/// The most revisions that a state of the past is counted from: two years of months of every commune.
-const MOST_REVISIONS: usize = 300_000;
+/// The most revisions that one page looks at: several of each report for all periods of its units.
+const MOST_OF_A_PAGE: usize = 300_000;
 
 /// The most units that one page looks at, whether they gave a value or not.
 const LOOKED_AT: usize = 1_000;
@@ -278,15 +278,16 @@ fn looked_at(data_set: &DataSet, period: Period) -> usize {
     (LOOKED_AT_TOGETHER / periods.max(1)).clamp(1, LOOKED_AT)
 }
 
-fn too_many(period: Period) -> Refused {
+fn too_many(period: Period, most: usize) -> Refused {
     Refused::invalid(
         "AS_OF_TOO_LARGE",
         "period",
         format!(
-            "Kỳ {period} có hơn {MOST_REVISIONS} báo cáo của các đơn vị cấp dưới; hãy hỏi kỳ ngắn hơn hoặc đơn vị nhỏ hơn."
+            "Kỳ {period} có từ {most} báo cáo trở lên của các đơn vị cấp dưới, tính cả các lần sửa; hãy hỏi kỳ ngắn hơn hoặc đơn vị \
+             nhỏ hơn."
         ),
         format!(
-            "{period} has more than {MOST_REVISIONS} reports below the unit; ask for a shorter period or a smaller unit"
+            "{period} has {most} revisions of reports or more below the unit; ask for a shorter period or a smaller unit"
         ),
     )
 }

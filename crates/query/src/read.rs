@@ -95,6 +95,7 @@ pub(crate) struct Reader {
     kept: Kept,
     /// States of the past are counted in turns: each has many reports in memory.
     pub(crate) past_turns: Semaphore,
+    pub(crate) max_revisions: usize,
 }
 
 impl Reader {
@@ -109,6 +110,7 @@ impl Reader {
             pulse: Pulse::new(),
             kept: Kept::new(limits.kept_answers),
             past_turns: Semaphore::new(PAST_AT_A_TIME),
+            max_revisions: limits.max_revisions,
         }
     }
 

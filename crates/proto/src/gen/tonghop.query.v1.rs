@@ -38,8 +38,8 @@ pub struct CellName {
     #[prost(string, tag = "2")]
     pub option: ::prost::alloc::string::String,
 }
-/// A state of the past. Before the first report it is one in which nothing is reported. One that 300,000 reports or more are in
-/// is refused, with AS_OF_TOO_LARGE.
+/// A state of the past. Before the first report it is one in which nothing is reported. One that 300,000 revisions of reports or
+/// more are in (a limit of the service; a correction is one more) is refused, with AS_OF_TOO_LARGE.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct AsOf {
     #[prost(oneof = "as_of::State", tags = "1, 2")]
