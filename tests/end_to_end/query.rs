@@ -255,6 +255,35 @@ async fn a_total_is_explained_page_by_page_while_reports_come_in() {
     services.assert_quiet();
 }
 
+/// Goal: also where a unit may have more reports than a page looks at, days of everything since the tree changed, the pages end and
+/// add up.
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_that_was_reported_by_day_is_explained() {
+    let world = World::start().await;
+    let services = world.services().await;
+    let mut days = Vec::new();
+    for (unit, day, number) in
+        [("31498", "20221107", 1), ("31498", "20221108", 20), ("31501", "20221107", 300), ("31504", "20221109", 4_000)]
+    {
+        let values = vec![int(NEW, number)];
+        let campaign = Report { data_set: "campaign".to_owned(), period: day.to_owned(), ..report(unit, 1, values) };
+        services.submit(&campaign).await.unwrap();
+        days.push((unit.to_owned(), day.to_owned(), number));
+    }
+    world.settled(4).await;
+    let everything = GetTotalsRequest { data_set: "campaign".to_owned(), ..asked("VN", "latest") };
+    let told = get(&services, everything.clone()).await.unwrap();
+    assert_eq!(sum(&told, "commune", NEW), Some(4_321));
+    for page_size in [1, 10] {
+        let pages = explain(&services, &everything, NEW, None, page_size).await;
+        let lines = pages.iter().flat_map(|page| &page.contributions);
+        let lines = lines.map(|of| (of.org_unit.as_ref().unwrap().code.clone(), of.period.clone(), of.value));
+        assert_eq!(lines.collect::<Vec<_>>(), days);
+        assert_eq!((pages[0].sum, pages.iter().map(|page| page.page_sum).sum()), (Some(4_321), 4_321));
+    }
+    services.assert_quiet();
+}
+
 /// Goal: a breakdown has the order and the ranks that a person would give; its pages are one list, and say when the order is
 /// another.
 #[tokio::test(flavor = "multi_thread")]

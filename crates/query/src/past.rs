@@ -267,7 +267,8 @@ const LOOKED_AT: usize = 1_000;
 /// How many units' reports for how many periods one page looks at.
 const LOOKED_AT_TOGETHER: usize = 50_000;
 
-/// The units that one page looks at: fewer where each may have many reports in the period.
+/// The units that one page looks at: fewer where each may have many reports in the period, and two at least. The next page looks
+/// at the last of them again.
 fn looked_at(data_set: &DataSet, period: Period) -> usize {
     let days = period.span(data_set.calendar());
     let from = window::is_window(data_set, period).then_some(days.first);
@@ -275,7 +276,7 @@ fn looked_at(data_set: &DataSet, period: Period) -> usize {
         None => 1,
         Some(first) => window::own_periods(data_set, Some(first), days.last, LOOKED_AT_TOGETHER).len(),
     };
-    (LOOKED_AT_TOGETHER / periods.max(1)).clamp(1, LOOKED_AT)
+    (LOOKED_AT_TOGETHER / periods.max(1)).clamp(2, LOOKED_AT)
 }
 
 fn too_many(period: Period, most: usize) -> Refused {
@@ -419,6 +420,7 @@ fn own_report(accepted: &Accepted) -> OwnReport {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use domain::{PeriodType, catalogue::DataSetParts};
 
     #[test]
     fn a_token_gives_back_the_page_for_the_same_list_alone() {
@@ -446,6 +448,11 @@ mod tests {
         let monthly = catalogue.find_data_set("identity").unwrap();
         let most = |period: &str| looked_at(monthly, period.parse().unwrap());
         assert_eq!((most("202211"), most("2022"), most("latest20250701")), (1_000, 1_000, 50_000 / 894));
+        // A page of one unit would end where it began.
+        let daily = DataSetParts { period_type: PeriodType::Day, ..monthly.parts().clone() };
+        let daily = DataSet::new(daily).unwrap();
+        let most = |period: &str| looked_at(&daily, period.parse().unwrap());
+        assert_eq!((most("20221107"), most("2022"), most("latest")), (1_000, 50_000 / 365, 2));
     }
 
     #[test]
