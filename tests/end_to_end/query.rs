@@ -231,17 +231,26 @@ async fn a_total_is_explained_page_by_page_while_reports_come_in() {
         page_size: 1,
         ..ListContributionsRequest::default()
     };
-    let begun = services.reader().list_contributions(request.clone()).await.unwrap().into_inner();
+    // An instant that is yet to come is the present, which goes on.
+    let to_come = proto::timestamp(domain::Timestamp::from_unix_micros(i64::MAX));
+    let to_come = Some(AsOf { state: Some(as_of::State::Instant(to_come)) });
+    let mut begun = Vec::new();
+    for as_of in [None, to_come] {
+        let request = ListContributionsRequest { as_of, ..request.clone() };
+        begun.push((request.clone(), services.reader().list_contributions(request).await.unwrap().into_inner()));
+    }
     for report in &first {
         let corrected = Report { revision: Some(2), ..cards(&report.org_unit, &report.period, 1, 1) };
         services.submit(&corrected).await.unwrap();
     }
     services.submit(&cards("31504", "202211", 9, 9)).await.unwrap();
     world.settled(9).await;
-    let rest = ListContributionsRequest { page_size: 1_000, page_token: begun.next_page_token, ..request.clone() };
-    let rest = services.reader().list_contributions(rest).await.unwrap().into_inner();
-    assert_eq!(lines(std::slice::from_ref(&rest)), each[1..]);
-    assert_eq!((rest.sum, rest.page_sum, rest.log_position), (Some(85), 80, begun.log_position));
+    for (request, begun) in begun {
+        let rest = ListContributionsRequest { page_size: 1_000, page_token: begun.next_page_token, ..request };
+        let rest = services.reader().list_contributions(rest).await.unwrap().into_inner();
+        assert_eq!(lines(std::slice::from_ref(&rest)), each[1..]);
+        assert_eq!((rest.sum, rest.page_sum, rest.log_position), (Some(85), 80, begun.log_position));
+    }
     let now = explain(&services, &quarter, NEW, None, 10).await;
     assert_eq!((now[0].sum, now[0].contributing), (Some(13), 5));
     assert_eq!(sum(&services.totals("VN", "identity", "2022Q4").await, "commune", NEW), Some(13));

@@ -20,15 +20,14 @@ use crate::{
 };
 
 /// The state that the caller named; none for the present.
-pub(crate) fn until(as_of: Option<&pb::AsOf>) -> Result<Option<Until>, Refused> {
-    match as_of.and_then(|as_of| as_of.state) {
-        None => Ok(None),
-        Some(pb::as_of::State::LogPosition(position)) => Ok(Some(Until::Position(Position(position)))),
-        Some(pb::as_of::State::Instant(instant)) => {
+pub(crate) fn until(as_of: Option<&pb::AsOf>) -> Option<Until> {
+    Some(match as_of?.state? {
+        pb::as_of::State::LogPosition(position) => Until::Position(Position(position)),
+        pb::as_of::State::Instant(instant) => {
             let micros = instant.seconds.saturating_mul(1_000_000).saturating_add(i64::from(instant.nanos) / 1_000);
-            Ok(Some(Until::Instant(Timestamp::from_unix_micros(micros))))
+            Until::Instant { at: Timestamp::from_unix_micros(micros), up_to: Position(u64::MAX) }
         }
-    }
+    })
 }
 
 /// Revisions that were there, and what is needed to count them.
@@ -70,7 +69,7 @@ impl Reader {
         }
         let up_to = match until {
             Until::Position(position) => position,
-            Until::Instant(_) => {
+            Until::Instant { .. } => {
                 let last = revisions.iter().map(|revision| revision.provenance.position).max();
                 last.unwrap_or_default().min(stands)
             }
@@ -230,6 +229,11 @@ impl Reader {
         let (state, until, up_to) = match until {
             Some(until) => {
                 let past = self.past(question, until).await?;
+                // What had come in by an instant and is counted only later is in none of the pages.
+                let until = match until {
+                    Until::Position(_) => until,
+                    Until::Instant { at, .. } => Until::Instant { at, up_to: past.up_to },
+                };
                 (Some(self.state_then(question, &past)?), until, past.up_to)
             }
             None => {
@@ -332,7 +336,7 @@ impl Page {
         let Self { until, up_to, sum, contributing, from, after } = self;
         let until = match until {
             Until::Position(position) => format!("p{}", position.0),
-            Until::Instant(instant) => format!("t{}", instant.unix_micros()),
+            Until::Instant { at, .. } => format!("t{}", at.unix_micros()),
         };
         let sum = sum.map(|sum| sum.to_string()).unwrap_or_default();
         let after = after.flatten().map(|period| period.to_string()).unwrap_or_default();
@@ -348,16 +352,17 @@ impl Page {
         let fields: Vec<&str> = text.split('.').collect();
         let read = || {
             let [until, up_to, sum, contributing, from, after] = fields[..] else { return None };
+            let up_to = Position(up_to.parse().ok()?);
             let until = match until.split_at_checked(1)? {
                 ("p", position) => Until::Position(Position(position.parse().ok()?)),
-                ("t", micros) => Until::Instant(Timestamp::from_unix_micros(micros.parse().ok()?)),
+                ("t", micros) => Until::Instant { at: Timestamp::from_unix_micros(micros.parse().ok()?), up_to },
                 _ => return None,
             };
             let sum = if sum.is_empty() { None } else { Some(sum.parse().ok()?) };
             let after = if after.is_empty() { None } else { Some(after.parse().ok()?) };
             Some(Self {
                 until,
-                up_to: Position(up_to.parse().ok()?),
+                up_to,
                 sum,
                 contributing: contributing.parse().ok()?,
                 from: OrgUnitCode::new(from).ok()?.to_string(),
@@ -427,7 +432,7 @@ mod tests {
         let list = &["VN", "identity", "202211"];
         let pages = [
             (Until::Position(Position(1_764_000_000_000_001)), Some(-5), Some("202211".parse().unwrap())),
-            (Until::Instant(Timestamp::from_unix_micros(-7)), None, None),
+            (Until::Instant { at: Timestamp::from_unix_micros(-7), up_to: Position(9) }, None, None),
         ];
         for (until, sum, after) in pages {
             let (from, after) = ("31498".to_owned(), Some(after));
@@ -464,11 +469,13 @@ mod tests {
                 (instant.seconds, instant.nanos) = (seconds, nanos);
                 instant
             });
-            until(Some(&pb::AsOf { state: Some(instant) })).unwrap()
+            until(Some(&pb::AsOf { state: Some(instant) }))
         };
-        assert_eq!(read(1, 5_999), Some(Until::Instant(Timestamp::from_unix_micros(1_000_005))));
-        assert_eq!(read(i64::MAX, 0), Some(Until::Instant(Timestamp::from_unix_micros(i64::MAX))));
-        assert_eq!(until(None), Ok(None));
-        assert_eq!(until(Some(&pb::AsOf { state: None })), Ok(None));
+        let instant =
+            |micros| Some(Until::Instant { at: Timestamp::from_unix_micros(micros), up_to: Position(u64::MAX) });
+        assert_eq!(read(1, 5_999), instant(1_000_005));
+        assert_eq!(read(i64::MAX, 0), instant(i64::MAX));
+        assert_eq!(until(None), None);
+        assert_eq!(until(Some(&pb::AsOf { state: None })), None);
     }
 }

@@ -56,7 +56,7 @@ impl Service {
         let GetTotalsRequest { org_unit, data_set, period, cells, as_of } = request;
         let question = self.reader.question(Asked { org_unit, data_set, period }).await?;
         let selection = Selection::read(question.data_set(self.reader.catalogue()), cells)?;
-        let totals = match past::until(as_of.as_ref())? {
+        let totals = match past::until(as_of.as_ref()) {
             None => self.reader.totals(question).await?.totals.clone(),
             Some(until) => self.reader.totals_then(question, until).await?,
         };
@@ -95,7 +95,7 @@ impl Service {
             let question = self.reader.question(Asked { org_unit, data_set, period }).await.map_err(within(at))?;
             let data_set = question.data_set(self.reader.catalogue());
             let selection = Selection::read(data_set, cells).map_err(within(at))?;
-            asked.push((question, selection, past::until(as_of.as_ref())?));
+            asked.push((question, selection, past::until(as_of.as_ref())));
         }
         let present: Vec<_> =
             asked.iter().filter(|(_, _, until)| until.is_none()).map(|(question, _, _)| *question).collect();
@@ -191,7 +191,7 @@ impl Service {
         if let Some(level) = level {
             breakdown::level_of(catalogue, level, "level")?;
         }
-        let until = past::until(as_of.as_ref())?;
+        let until = past::until(as_of.as_ref());
         let size = page::size(*page_size, self.limits.max_page_size)?;
         let (found, cell, then) = (question.period.to_string(), place.to_string(), format!("{until:?}"));
         let list = &[org_unit, data_set, found.as_str(), "contributions", &cell, level.unwrap_or(""), &then];

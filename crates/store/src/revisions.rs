@@ -14,8 +14,13 @@ use crate::{Snapshot, Store, StoreError, report, signed, unsigned, violations};
 pub enum Until {
     /// Its verdict stands at that position of the log or before it.
     Position(Position),
-    /// The collector took it at that instant or before it.
-    Instant(Timestamp),
+    /// The collector took it at that instant or before it, and its verdict stands at that position of the log or before it.
+    Instant {
+        /// The instant.
+        at: Timestamp,
+        /// The position; the last there can be for all that there is.
+        up_to: Position,
+    },
 }
 
 /// A revision of a report.
@@ -44,8 +49,8 @@ impl Snapshot {
         limit: usize,
     ) -> Result<Vec<Accepted>, StoreError> {
         let (position, instant) = match until {
-            Until::Position(position) => (Some(signed(position.0)), None),
-            Until::Instant(instant) => (None, Some(OffsetDateTime::from(instant))),
+            Until::Position(position) => (signed(position.0), None),
+            Until::Instant { at, up_to } => (signed(up_to.0), Some(OffsetDateTime::from(at))),
         };
         // The names of periods of one kind sort by time. A statement of its own for each case: the planner has to see which of
         // the conditions there are.
@@ -65,7 +70,7 @@ impl Snapshot {
                      FROM ",
                     $table,
                     " WHERE data_set = $1 AND period >= $2 AND ($3::text IS NULL OR period <= $3)
-                         AND ($4::bigint IS NULL OR position <= $4) AND ($5::timestamptz IS NULL OR received_at <= $5)",
+                         AND position <= $4 AND ($5::timestamptz IS NULL OR received_at <= $5)",
                     $of_units
                 )
             };
