@@ -128,6 +128,54 @@ async fn every_answer_can_be_had_again_and_explained() {
     services.assert_quiet();
 }
 
+/// Goal: `latest` of a state of the past is what was the latest then, by position and by instant, alone and in a batch; and an
+/// explanation of it that was begun goes on by the name it was told.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_latest_of_the_past_is_what_was_the_latest_then() {
+    let world = World::start().await;
+    let services = world.services().await;
+    // The tree changed its shape in between.
+    let (before, after) = (of_month("202506", citizens("31498", 1, 10)), of_month("202507", citizens("31507", 1, 7)));
+    services.submit(&before).await.unwrap();
+    world.settled(1).await;
+    let then = get(&services, asked("VN", "latest")).await.unwrap();
+    assert_eq!((then.period.as_str(), sum(&then, "commune", CITIZENS)), ("latest20250301", Some(10)));
+    services.submit(&of_month("202506", citizens("31501", 1, 300))).await.unwrap();
+    world.settled(2).await;
+    let explained = ListContributionsRequest {
+        org_unit: "VN".to_owned(),
+        data_set: "identity".to_owned(),
+        period: "latest".to_owned(),
+        cell: Some(cell(CITIZENS)),
+        page_size: 1,
+        ..ListContributionsRequest::default()
+    };
+    let begun = services.reader().list_contributions(explained.clone()).await.unwrap().into_inner();
+    services.submit(&after).await.unwrap();
+    world.settled(3).await;
+    let now = get(&services, asked("VN", "latest")).await.unwrap();
+    assert_eq!((now.period.as_str(), sum(&now, "commune", CITIZENS)), ("latest20250701", Some(7)));
+
+    let received = services.submission(&before.submission_id).await.unwrap().received_at.unwrap();
+    let states = [at(then.log_position), Some(AsOf { state: Some(as_of::State::Instant(received)) })];
+    let questions = states.map(|as_of| GetTotalsRequest { as_of, ..asked("VN", "latest") });
+    for question in &questions {
+        assert_eq!(numbers(get(&services, question.clone()).await.unwrap()), numbers(then.clone()));
+        let pages = explain(&services, question, CITIZENS, question.as_of, 10).await;
+        assert_eq!((pages[0].period.as_str(), pages[0].sum, pages[0].page_sum), ("latest20250301", Some(10), 10));
+    }
+    let questions = [questions.to_vec(), vec![asked("VN", "latest"); 2]].concat();
+    let batch = services.reader().batch_get_totals(BatchGetTotalsRequest { questions }).await.unwrap().into_inner();
+    let told: Vec<_> = batch.totals.iter().map(|totals| totals.period.as_str()).collect();
+    assert_eq!(told, ["latest20250301", "latest20250301", "latest20250701", "latest20250701"]);
+
+    let page_token = begun.next_page_token;
+    let rest = ListContributionsRequest { page_token, period: begun.period, ..explained.clone() };
+    let rest = services.reader().list_contributions(rest).await.unwrap().into_inner();
+    assert_eq!((rest.sum, begun.page_sum + rest.page_sum), (Some(310), 310));
+    services.assert_quiet();
+}
+
 /// Goal: an instant means what had come in by then.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instant_is_what_had_come_in_by_then() {

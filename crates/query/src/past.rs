@@ -218,6 +218,7 @@ impl Reader {
                 contributing: page.contributing,
                 page_sum,
                 log_position: page.up_to.0,
+                period: question.period.to_string(),
             })
         })
         .await

@@ -14,13 +14,13 @@ use domain::{
     Catalogue, Period, PeriodType, SubmissionId, UnitIx,
     catalogue::DataSet,
     fold::Overflow,
-    recount::RecountError,
+    recount::{self, RecountError},
     settle::{Position, SettleError},
     window,
 };
 use messaging::Partitions;
 use proto::pb::query::v1 as pb;
-use store::{OwnReport, ReportFilter, Revised, Snapshot, Standing, Store, StoreError, StoredTotal, Submission};
+use store::{OwnReport, ReportFilter, Revised, Snapshot, Standing, Store, StoreError, StoredTotal, Submission, Until};
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -82,6 +82,41 @@ impl From<RecountError> for ReadError {
     }
 }
 
+/// What callers named, looked up: which period `latest` is only once for each data set and state.
+#[derive(Debug)]
+pub(crate) struct Questions<'r> {
+    reader: &'r Reader,
+    latest: Vec<(String, Option<Until>, Option<Period>)>,
+}
+
+impl<'r> Questions<'r> {
+    pub(crate) fn new(reader: &'r Reader) -> Self {
+        Self { reader, latest: Vec::new() }
+    }
+
+    /// Looks up what the caller named. `latest` is the newest for which something was reported, by then if a state of the past is
+    /// meant; that of the newest tree where nothing was.
+    pub(crate) async fn read(&mut self, asked: Asked<'_>, until: Option<Until>) -> Result<Question, Refused> {
+        let catalogue = self.reader.catalogue();
+        if asked.period != PeriodType::Latest.as_str() {
+            return Question::read(catalogue, asked);
+        }
+        let known = self.latest.iter().find(|(data_set, state, _)| data_set == asked.data_set && *state == until);
+        let newest = match known {
+            Some((_, _, newest)) => *newest,
+            None => {
+                let newest = self.reader.latest(asked.data_set, until).await?;
+                self.latest.push((asked.data_set.to_owned(), until, newest));
+                newest
+            }
+        };
+        match newest {
+            Some(newest) => Question::of_period(catalogue, asked, newest),
+            None => Question::read(catalogue, asked),
+        }
+    }
+}
+
 /// Answers from what is stored.
 #[derive(Debug)]
 pub(crate) struct Reader {
@@ -133,32 +168,38 @@ impl Reader {
         Ok(positions.into_iter().collect())
     }
 
-    /// Looks up what the caller named. `latest` is the newest for which something was reported; that of the newest tree
-    /// where nothing was.
+    /// Looks up what the caller named, as it stands.
     pub(crate) async fn question(&self, asked: Asked<'_>) -> Result<Question, Refused> {
-        let newest =
-            if asked.period == PeriodType::Latest.as_str() { self.latest(asked.data_set).await? } else { None };
-        self.question_of(asked, newest)
+        Questions::new(self).read(asked, None).await
     }
 
-    /// Looks up what the caller named, where it is known what `latest` is.
-    pub(crate) fn question_of(&self, asked: Asked<'_>, latest: Option<Period>) -> Result<Question, Refused> {
-        match latest.filter(|_| asked.period == PeriodType::Latest.as_str()) {
-            Some(newest) => Question::of_period(&self.catalogue, asked, newest),
-            None => Question::read(&self.catalogue, asked),
-        }
-    }
-
-    /// The newest `latest` for which something was reported.
-    pub(crate) async fn latest(&self, data_set: &str) -> Result<Option<Period>, Refused> {
+    /// The newest `latest` for which something was reported; by then, if a state of the past is meant.
+    async fn latest(&self, data_set: &str, until: Option<Until>) -> Result<Option<Period>, Refused> {
         let catalogue = &*self.catalogue;
         let Some(data_set) = catalogue.find_data_set(data_set) else { return Ok(None) };
+        if let Some(until) = until {
+            return self.latest_then(data_set, until).await;
+        }
         let candidates = window::latest(catalogue).map(|period| {
             let vintage = catalogue.vintage(data_set, period);
             (period, vintage.unit(vintage.root()).code.clone())
         });
         let candidates: Vec<_> = candidates.collect();
         self.ask(async { Ok(self.store.newest_with_totals(data_set.code(), &candidates).await?) }).await
+    }
+
+    async fn latest_then(&self, data_set: &DataSet, until: Until) -> Result<Option<Period>, Refused> {
+        let mut spans = Vec::new();
+        let all: Vec<_> = window::latest(&self.catalogue)
+            .filter_map(|latest| recount::span(data_set, latest).map(|(first, _)| (latest, first)))
+            .collect();
+        for (place, (_, first)) in all.iter().enumerate() {
+            // Each ends where the newer one begins.
+            let next = place.checked_sub(1).map(|newer| all[newer].1);
+            spans.push((*first, next));
+        }
+        let found = self.ask(async { Ok(self.store.first_reported_by_then(data_set.code(), &spans, until).await?) });
+        Ok(found.await?.and_then(|place| all.get(place)).map(|(latest, _)| *latest))
     }
 
     /// The totals of the unit that is asked about, as they stand at some moment after the question.

@@ -1,8 +1,8 @@
 //! gRPC in: questions about totals, reports, submissions and the catalogue.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
-use domain::{PeriodType, UnitIx, Violations, judge};
+use domain::{UnitIx, Violations, judge};
 use futures_util::{StreamExt as _, stream::BoxStream};
 use proto::encoded::Encoded;
 use proto::pb::query::v1::{
@@ -25,7 +25,7 @@ use crate::{
     past::{self, Contributions},
     question::{Asked, Question},
     range::{self, Range},
-    read::Reader,
+    read::{Questions, Reader},
     refused::Refused,
     reports, resume,
     selection::{self, Selection},
@@ -54,9 +54,10 @@ impl Service {
 
     async fn totals(&self, request: &GetTotalsRequest) -> Result<Totals, Refused> {
         let GetTotalsRequest { org_unit, data_set, period, cells, as_of } = request;
-        let question = self.reader.question(Asked { org_unit, data_set, period }).await?;
+        let until = past::until(as_of.as_ref());
+        let question = Questions::new(&self.reader).read(Asked { org_unit, data_set, period }, until).await?;
         let selection = Selection::read(question.data_set(self.reader.catalogue()), cells)?;
-        let totals = match past::until(as_of.as_ref()) {
+        let totals = match until {
             None => self.reader.totals(question).await?.totals.clone(),
             Some(until) => self.reader.totals_then(question, until).await?,
         };
@@ -89,13 +90,14 @@ impl Service {
             ));
         }
         let within = |at: usize| move |refused: Refused| refused.within(&format!("questions[{at}]."));
-        let mut asked = Vec::with_capacity(questions.len());
+        let (mut named, mut asked) = (Questions::new(&self.reader), Vec::with_capacity(questions.len()));
         for (at, request) in questions.iter().enumerate() {
             let GetTotalsRequest { org_unit, data_set, period, cells, as_of } = request;
-            let question = self.reader.question(Asked { org_unit, data_set, period }).await.map_err(within(at))?;
+            let until = past::until(as_of.as_ref());
+            let question = named.read(Asked { org_unit, data_set, period }, until).await.map_err(within(at))?;
             let data_set = question.data_set(self.reader.catalogue());
             let selection = Selection::read(data_set, cells).map_err(within(at))?;
-            asked.push((question, selection, past::until(as_of.as_ref())));
+            asked.push((question, selection, until));
         }
         let present: Vec<_> =
             asked.iter().filter(|(_, _, until)| until.is_none()).map(|(question, _, _)| *question).collect();
@@ -185,13 +187,13 @@ impl Service {
         let ListContributionsRequest { org_unit, data_set, period, cell, level, as_of, page_size, page_token } =
             request;
         let catalogue = self.reader.catalogue();
-        let question = self.reader.question(Asked { org_unit, data_set, period }).await?;
+        let until = past::until(as_of.as_ref());
+        let question = Questions::new(&self.reader).read(Asked { org_unit, data_set, period }, until).await?;
         let place = selection::one(question.data_set(catalogue), cell.as_ref(), "cell")?;
         let level = Some(level.as_str()).filter(|level| !level.is_empty());
         if let Some(level) = level {
             breakdown::level_of(catalogue, level, "level")?;
         }
-        let until = past::until(as_of.as_ref());
         let size = page::size(*page_size, self.limits.max_page_size)?;
         let (found, cell, then) = (question.period.to_string(), place.to_string(), format!("{until:?}"));
         let list = &[org_unit, data_set, found.as_str(), "contributions", &cell, level.unwrap_or(""), &then];
@@ -271,18 +273,11 @@ impl Service {
                 format!("a watch has 1 to {most} totals (units × data sets × periods), not {told}"),
             ));
         }
-        let mut latest = HashMap::new();
-        if periods.iter().any(|period| period == PeriodType::Latest.as_str()) {
-            for data_set in data_sets {
-                latest.insert(data_set, self.reader.latest(data_set).await?);
-            }
-        }
-        let mut questions = Vec::with_capacity(count);
+        let (mut named, mut questions) = (Questions::new(&self.reader), Vec::with_capacity(count));
         for org_unit in org_units {
             for data_set in data_sets {
                 for period in periods {
-                    let newest = latest.get(data_set).copied().flatten();
-                    questions.push(self.reader.question_of(Asked { org_unit, data_set, period }, newest)?);
+                    questions.push(named.read(Asked { org_unit, data_set, period }, None).await?);
                 }
             }
         }

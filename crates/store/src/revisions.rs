@@ -23,6 +23,16 @@ pub enum Until {
     },
 }
 
+impl Until {
+    /// The highest position and, if it is bound by one, the last instant.
+    fn bounds(self) -> (i64, Option<OffsetDateTime>) {
+        match self {
+            Self::Position(position) => (signed(position.0), None),
+            Self::Instant { at, up_to } => (signed(up_to.0), Some(OffsetDateTime::from(at))),
+        }
+    }
+}
+
 /// A revision of a report.
 #[derive(Clone, Debug)]
 pub struct Revised {
@@ -48,10 +58,7 @@ impl Snapshot {
         until: Until,
         limit: usize,
     ) -> Result<Vec<Accepted>, StoreError> {
-        let (position, instant) = match until {
-            Until::Position(position) => (signed(position.0), None),
-            Until::Instant { at, up_to } => (signed(up_to.0), Some(OffsetDateTime::from(at))),
-        };
+        let (position, instant) = until.bounds();
         // The names of periods of one kind sort by time. A statement of its own for each case: the planner has to see which of
         // the conditions there are.
         macro_rules! revisions {
@@ -206,6 +213,41 @@ fn read_revised(row: &PgRow) -> Result<Revised, StoreError> {
 }
 
 impl Store {
+    /// The place of the first of some spans, each of a data set's periods from one to another (excluded; none: without end), for
+    /// which a revision with values was there by then.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn first_reported_by_then(
+        &self,
+        data_set: &DataSetCode,
+        spans: &[(Period, Option<Period>)],
+        until: Until,
+    ) -> Result<Option<usize>, StoreError> {
+        let (position, instant) = until.bounds();
+        let place: Option<i64> = sqlx::query_scalar(
+            "SELECT wanted.place FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS wanted (first, next, place)
+             WHERE EXISTS (
+                 SELECT FROM report
+                 WHERE data_set = $1 AND period >= wanted.first AND (wanted.next IS NULL OR period < wanted.next)
+                     AND NOT withdrawn AND position <= $4 AND ($5::timestamptz IS NULL OR received_at <= $5)
+             ) OR EXISTS (
+                 SELECT FROM report_history
+                 WHERE data_set = $1 AND period >= wanted.first AND (wanted.next IS NULL OR period < wanted.next)
+                     AND NOT withdrawn AND position <= $4 AND ($5::timestamptz IS NULL OR received_at <= $5)
+             )
+             ORDER BY wanted.place LIMIT 1",
+        )
+        .bind(data_set.as_str())
+        .bind(spans.iter().map(|(first, _)| first.to_string()).collect::<Vec<_>>())
+        .bind(spans.iter().map(|(_, next)| next.map(|next| next.to_string())).collect::<Vec<_>>())
+        .bind(position)
+        .bind(instant)
+        .fetch_optional(&self.pool)
+        .await?;
+        place.map(|place| usize::try_from(place - 1).map_err(|_| StoreError::Malformed("place"))).transpose()
+    }
+
     /// How far each partition is counted, by its number.
     ///
     /// # Errors

@@ -11,8 +11,10 @@ pub struct GetTotalsRequest {
     /// month, a quarter, a half-year, a year, or "latest", everything since the tree last changed. In a longer period what
     /// happened is added up, and of a level or a running count each unit's latest value counts.
     ///
-    /// "latest" is the newest for which something was reported. That of a certain tree is named by the tree's first day,
-    /// latest20250701; latest20000101 where that day is not known.
+    /// "latest" is the newest for which something was reported; with `as_of`, had been by then. That of a certain tree is named
+    /// by the tree's first day, latest20250701; latest20000101 where that day is not known. An answer says which it is: name
+    /// that to ask for further pages or to take up a watch (latest20000101 for "latest"), because "latest" is another once the
+    /// next tree has reports.
     #[prost(string, tag = "3")]
     pub period: ::prost::alloc::string::String,
     /// Only these cells; all without any. Indicators, groups and targets are left out where a cell of theirs is.
@@ -213,7 +215,8 @@ pub struct ListContributionsRequest {
     /// At most that many; 100 if not set, 1000 at most.
     #[prost(int32, tag = "7")]
     pub page_size: i32,
-    /// next_page_token of the page before.
+    /// next_page_token of the page before. Belongs to all that was asked for but the page's size; where "latest" was, ask on with
+    /// `period` of the answer.
     #[prost(string, tag = "8")]
     pub page_token: ::prost::alloc::string::String,
 }
@@ -239,6 +242,9 @@ pub struct ListContributionsResponse {
     /// The position of the log up to which the total and all pages of it count. Of an instant: that of the last report in it.
     #[prost(uint64, tag = "7")]
     pub log_position: u64,
+    /// The period of the total, as in Totals.
+    #[prost(string, tag = "8")]
+    pub period: ::prost::alloc::string::String,
 }
 /// A report, and what it gives to a total.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
