@@ -4,16 +4,16 @@
 //! key counts. So what a total was at a position of the log, or at an instant, follows from the revisions that were there by
 //! then, whether they count today or not.
 
-use std::collections::BTreeMap;
+use std::{cmp::Reverse, collections::BTreeMap};
 
 use rustc_hash::FxHashMap;
 
 use crate::{
-    Catalogues, DataSetCode, Key, LevelCode, OrgUnitCode, Period, PeriodType, Vintage,
-    catalogue::{DataSet, TimeAggregation},
-    fold::{Overflow, Tally, TotalOf, fold},
+    CatalogueVersion, Catalogues, DataSetCode, Key, LevelCode, OrgUnitCode, Period, PeriodType, Values, Vintage,
+    catalogue::DataSet,
+    fold::{Entry, Overflow, Tally, TotalOf, fold},
     judge,
-    series::{Filed, Place, Turn},
+    series::{self, Filed, Place, Share},
     settle::{Accepted, SettleError},
     window,
 };
@@ -40,7 +40,8 @@ pub fn is_on_time(catalogues: &Catalogues, accepted: &Accepted) -> Result<bool, 
     Ok(has_values && judge::is_on_time(place.catalogue, place.data_set, &accepted.report.key, at))
 }
 
-/// The revisions that count of all that are there, in any order: of each key the highest, on time if any of them was.
+/// The revisions that count of all that are there, in any order: of each key the highest, on time if any of them was. Of a
+/// revision and its repetitions the first counts.
 #[must_use]
 pub fn standing(revisions: impl IntoIterator<Item = Accepted>) -> Vec<Accepted> {
     let mut standing: FxHashMap<Key, Accepted> = FxHashMap::default();
@@ -48,7 +49,8 @@ pub fn standing(revisions: impl IntoIterator<Item = Accepted>) -> Vec<Accepted> 
         if let Some(other) = standing.get_mut(&revision.report.key) {
             revision.on_time |= other.on_time;
             other.on_time = revision.on_time;
-            if revision.report.revision > other.report.revision {
+            let rank = |of: &Accepted| (of.report.revision, Reverse(of.provenance.position));
+            if rank(&revision) > rank(other) {
                 *other = revision;
             }
         } else {
@@ -83,7 +85,7 @@ pub fn totals(
     let mut sheets: Vec<(Place<'_>, FxHashMap<TotalOf, Tally>)> = Vec::new();
     for series in Files::new(catalogues, of, standing)?.series() {
         let series: Vec<_> = series.into_iter().map(|(_, filed)| filed).collect();
-        for (place, entry, difference) in differences(&series, of.period) {
+        for (place, entry, difference) in series::added(&series, of.period) {
             let vintage = place.vintage(of.period);
             let is_below = vintage.find(of.org_unit.as_str()).is_some_and(|unit| is_in(vintage, entry.unit, unit));
             if !is_below {
@@ -108,21 +110,6 @@ pub fn totals(
         }
     }
     Ok(totals.into_iter().filter(|(_, tally)| !tally.is_zero()).collect())
-}
-
-fn differences<'c>(series: &[Filed<'_, 'c>], period: Period) -> Vec<(Place<'c>, crate::fold::Entry, Tally)> {
-    let mut differences = Vec::new();
-    for (place, filed) in series.iter().enumerate() {
-        let earlier: Vec<_> = series[..place].iter().rev().copied().collect();
-        let turn =
-            Turn { period: filed.place.period, before: None, after: Some(*filed), earlier: &earlier, later: &[] };
-        if filed.place.period == period {
-            differences.extend(turn.own());
-        } else {
-            differences.extend(turn.within(period));
-        }
-    }
-    differences
 }
 
 /// A report, and what it gives to a total.
@@ -154,32 +141,86 @@ pub fn contributions<'a>(
         vintage.find(of.org_unit.as_str()).is_some_and(|unit| vintage.unit(unit).is_leaf())
     });
     let mut contributions = Vec::new();
-    for series in files.series() {
-        let inside = |(_, filed): &(&Accepted, Filed<'_, '_>)| {
-            (filed.place.period == of.period || filed.lies_in(of.period)) && filed.values.get(cell).is_some()
-        };
-        let given: Vec<_> = series.into_iter().filter(inside).collect();
-        let Some((_, Filed { place, .. })) = given.last() else { continue };
-        let counting = match place.data_set.cells().get(cell).map(|cell| cell.element.time_aggregation) {
-            _ if place.period == of.period => given,
-            Some(TimeAggregation::Sum) => given,
-            Some(TimeAggregation::Last) => {
-                given.into_iter().rfind(|(_, filed)| filed.place.entry(of.period).is_own).into_iter().collect()
-            }
-            Some(TimeAggregation::None) | None => Vec::new(),
-        };
-        for (accepted, Filed { place, values, .. }) in counting {
-            if let Some(value) = values.get(cell).filter(|_| enters(of, place, cell, is_leaf)) {
-                contributions.push(Contribution { accepted, level: &place.catalogue.level(place.level()).code, value });
+    for reports in files.series() {
+        let (accepted, filed): (Vec<_>, Vec<_>) = reports.into_iter().unzip();
+        for Share { at, place, entry, values, .. } in series::shares(&filed, of.period) {
+            let value = values.into_iter().find(|(given, _)| *given == cell);
+            if let Some((_, value)) = value.filter(|_| enters(of, place, entry, cell, is_leaf)) {
+                let level = &place.catalogue.level(place.level()).code;
+                contributions.push(Contribution { accepted: accepted[at], level, value });
             }
         }
     }
     Ok(contributions)
 }
 
+/// A report of a unit that has nothing below it, as it counts.
+#[derive(Clone, Copy, Debug)]
+pub struct Own<'a> {
+    /// The span.
+    pub period: Period,
+    /// What it says; none where it is withdrawn.
+    pub values: Option<&'a Values>,
+    /// Whether it has values and came in before the deadline.
+    pub on_time: bool,
+    /// Whether it has warnings.
+    pub warned: bool,
+    /// The catalogue it was judged by.
+    pub catalogue: &'a CatalogueVersion,
+}
+
+impl Own<'_> {
+    fn place<'c>(&self, catalogues: &'c Catalogues, of: Of<'_>) -> Result<Place<'c>, SettleError> {
+        let (data_set, org_unit) = (of.data_set.clone(), of.org_unit.clone());
+        Place::of(catalogues, self.catalogue, &Key { data_set, period: self.period, org_unit }, self.values)
+    }
+}
+
+/// Whether a report under the code of the unit that is meant is one of those that its total is made of: whether by the catalogue it
+/// was judged by it lies in the period, and is the unit's that has the code at the period's end.
+///
+/// # Errors
+/// When it names what is not to be had.
+pub fn is_own(catalogues: &Catalogues, of: Of<'_>, report: Own<'_>) -> Result<bool, SettleError> {
+    let place = report.place(catalogues, of)?;
+    let lies_in = || place.catalogue.windows(place.data_set, place.period).contains(&of.period);
+    if place.period != of.period && !lies_in() {
+        return Ok(false);
+    }
+    let (unit, entry) = (place.vintage(of.period).find(of.org_unit.as_str()), place.entry(of.period));
+    Ok(entry.is_own && unit == Some(entry.unit))
+}
+
+/// The totals of a unit with nothing below it, by reporting level: what those of its reports that [are its own](is_own) for the
+/// period give, the oldest first. Cells that are kept and not added are among them.
+///
+/// # Errors
+/// When a report names what is not to be had, or a total leaves the range of an `i64`.
+pub fn own_totals(
+    catalogues: &Catalogues,
+    of: Of<'_>,
+    reports: &[Own<'_>],
+) -> Result<Vec<(LevelCode, Tally)>, RecountError> {
+    let mut places = Vec::with_capacity(reports.len());
+    for report in reports {
+        let place = report.place(catalogues, of)?;
+        places.push((place, place.catalogue.windows(place.data_set, place.period)));
+    }
+    let filed = reports.iter().zip(&places).filter_map(|(report, (place, windows))| {
+        let Own { on_time, warned, .. } = *report;
+        Some(Filed { place: *place, values: report.values?, on_time, warned, windows })
+    });
+    let mut totals: BTreeMap<LevelCode, Tally> = BTreeMap::new();
+    for (place, entry, tally) in series::added(&filed.collect::<Vec<_>>(), of.period) {
+        let level = &place.catalogue.level(entry.level).code;
+        totals.entry(level.clone()).or_insert_with(|| Tally::zero(tally.sums.len())).add(&tally)?;
+    }
+    Ok(totals.into_iter().collect())
+}
+
 /// Whether a cell of a report gets into the totals of the unit that is meant.
-fn enters(of: Of<'_>, place: Place<'_>, cell: usize, is_leaf: bool) -> bool {
-    let (vintage, entry) = (place.vintage(of.period), place.entry(of.period));
+fn enters(of: Of<'_>, place: Place<'_>, entry: Entry, cell: usize, is_leaf: bool) -> bool {
+    let vintage = place.vintage(of.period);
     let Some(unit) = vintage.find(of.org_unit.as_str()) else { return false };
     let is_own = entry.is_own && entry.unit == unit;
     if is_leaf {

@@ -3,10 +3,10 @@
 //!
 //! In a longer period what happened is added up, and of a level or a running count the unit's own latest value counts.
 //! So a report that comes in takes the place of an earlier one's values, leaves those of a later one alone, and gives way
-//! to the earlier one's again when it is withdrawn.
+//! to the earlier one's again when it is withdrawn ([`Turn`]). [`shares`] says the same of all of them at once.
 
 use crate::{
-    Catalogue, Catalogues, LevelIx, Period, UnitIx, Values, Vintage,
+    Catalogue, CatalogueVersion, Catalogues, Key, LevelIx, Period, UnitIx, Values, Vintage,
     catalogue::{DataSet, TimeAggregation},
     fold::{Entry, Tally},
     settle::{Accepted, SettleError},
@@ -24,7 +24,17 @@ pub(crate) struct Place<'c> {
 
 impl<'c> Place<'c> {
     pub(crate) fn find(catalogues: &'c Catalogues, accepted: &Accepted) -> Result<Self, SettleError> {
-        let (version, key) = (&accepted.provenance.catalogue, &accepted.report.key);
+        let values = accepted.report.content.values();
+        Self::of(catalogues, &accepted.provenance.catalogue, &accepted.report.key, values)
+    }
+
+    /// The same, of a report that says `values`.
+    pub(crate) fn of(
+        catalogues: &'c Catalogues,
+        version: &CatalogueVersion,
+        key: &Key,
+        values: Option<&Values>,
+    ) -> Result<Self, SettleError> {
         let catalogue = catalogues.find(version).ok_or_else(|| SettleError::Catalogue(version.clone()))?;
         let data_set = catalogue
             .find_data_set(key.data_set.as_str())
@@ -33,8 +43,7 @@ impl<'c> Place<'c> {
             .vintage(data_set, key.period)
             .find(key.org_unit.as_str())
             .ok_or_else(|| SettleError::OrgUnit(version.clone(), key.org_unit.clone(), key.period))?;
-        let (given, cells) =
-            (accepted.report.content.values().map_or(0, |values| values.as_slice().len()), data_set.cells().len());
+        let (given, cells) = (values.map_or(0, |values| values.as_slice().len()), data_set.cells().len());
         if given > cells {
             return Err(SettleError::Cells { version: version.clone(), data_set: key.data_set.clone(), given, cells });
         }
@@ -88,7 +97,10 @@ pub(crate) struct Differences<'c>(Vec<(Place<'c>, Entry, Tally)>);
 impl<'c> Differences<'c> {
     /// The tally that goes in where a report does.
     fn at(&mut self, place: Place<'c>, period: Period) -> &mut Tally {
-        let entry = place.entry(period);
+        self.at_entry(place, place.entry(period))
+    }
+
+    fn at_entry(&mut self, place: Place<'c>, entry: Entry) -> &mut Tally {
         let found = self.0.iter().position(|(other, at, _)| *at == entry && place.is_same(other));
         let found = found.unwrap_or_else(|| {
             self.0.push((place, entry, Tally::zero(place.data_set.cells().len())));
@@ -104,6 +116,73 @@ impl<'c> IntoIterator for Differences<'c> {
     fn into_iter(self) -> Self::IntoIter {
         self.0.into_iter()
     }
+}
+
+/// What one of a unit's reports gives to the totals of a period.
+#[derive(Debug)]
+pub(crate) struct Share<'c> {
+    /// The report's place in the series.
+    pub(crate) at: usize,
+    pub(crate) place: Place<'c>,
+    pub(crate) entry: Entry,
+    /// Whether it is the report by which the unit is one that has reported.
+    is_reported: bool,
+    /// The cells that count, each with its value.
+    pub(crate) values: Vec<(usize, i64)>,
+}
+
+/// What a unit's reports give to the totals of a period. `series` is all of them, the oldest first; the shares are in that order.
+/// One of the form's own periods has all that its report says. A longer one has what happened where each report enters; of a
+/// level or a running count the latest value of the unit that is there at its end; and counts that unit once.
+///
+/// The sum of what [`Turn::within`] says of one report after the other, in one walk.
+pub(crate) fn shares<'c>(series: &[Filed<'_, 'c>], period: Period) -> Vec<Share<'c>> {
+    let mut shares = Vec::new();
+    // Of which cells the latest value is found.
+    let (mut found, mut has_reported) = (Vec::new(), false);
+    for (at, filed) in series.iter().enumerate().rev() {
+        let is_its_own = filed.place.period == period;
+        if !is_its_own && !filed.lies_in(period) {
+            continue;
+        }
+        let entry = filed.place.entry(period);
+        let cells = filed.place.data_set.cells();
+        found.resize(cells.len().max(found.len()), false);
+        let mut values = Vec::new();
+        for (cell, value) in filed.values.as_slice().iter().enumerate() {
+            let Some(value) = *value else { continue };
+            let counts = is_its_own
+                || match cells[cell].element.time_aggregation {
+                    TimeAggregation::Sum => true,
+                    TimeAggregation::Last => entry.is_own && !std::mem::replace(&mut found[cell], true),
+                    TimeAggregation::None => false,
+                };
+            if counts {
+                values.push((cell, value));
+            }
+        }
+        let is_reported = entry.is_own && !std::mem::replace(&mut has_reported, true);
+        shares.push(Share { at, place: filed.place, entry, is_reported, values });
+    }
+    shares.reverse();
+    shares
+}
+
+/// What a unit's reports add to the totals of a period where nothing of theirs is in them yet: the sum of their [`shares`].
+pub(crate) fn added<'c>(series: &[Filed<'_, 'c>], period: Period) -> Differences<'c> {
+    let mut differences = Differences::default();
+    for Share { at, place, entry, is_reported, values } in shares(series, period) {
+        let tally = differences.at_entry(place, entry);
+        tally.reported += i64::from(is_reported);
+        if place.period == period {
+            tally.on_time += i64::from(series[at].on_time);
+            tally.warned += i64::from(series[at].warned);
+        }
+        for (cell, value) in values {
+            tally.count(cell, value, 1);
+        }
+    }
+    differences
 }
 
 /// A unit's report for one period as it counted and as it counts, between its reports for other periods.

@@ -1,14 +1,9 @@
-//! Longer periods that are made of a data set's own, as they are asked about: which there are, what a unit's reports add up
-//! to in one, and of which day its totals are.
+//! Longer periods that are made of a data set's own, as they are asked about: which there are, and of which day the totals of
+//! one are.
 
 use time::{Date, Duration, OffsetDateTime};
 
-use crate::{
-    Catalogue, Period, PeriodType, Reason, Timestamp, Values, Violations,
-    catalogue::{DataSet, TimeAggregation},
-    fold::Tally,
-    judge,
-};
+use crate::{Catalogue, Period, PeriodType, Reason, Timestamp, Violations, catalogue::DataSet, judge};
 
 /// The kinds of longer period that totals are kept for, from the shortest to the longest.
 const KINDS: [PeriodType; 5] =
@@ -85,35 +80,6 @@ pub fn is_window(data_set: &DataSet, period: Period) -> bool {
     period.kind() != data_set.period_type()
 }
 
-/// What a unit's reports for the periods of a longer one add up to there: what happened is added, of a level or a running
-/// count the latest value counts, and a cell that does not add up over time is absent. The reports may come in any order.
-#[must_use]
-pub fn own_total<'v>(data_set: &DataSet, reports: impl IntoIterator<Item = (Period, &'v Values)>) -> Tally {
-    let cells = data_set.cells();
-    let mut tally = Tally::zero(cells.len());
-    let mut latest: Vec<Option<Period>> = vec![None; cells.len()];
-    for (period, values) in reports {
-        tally.reported = 1;
-        for (place, cell) in cells.iter().enumerate() {
-            let Some(value) = values.get(place) else { continue };
-            match cell.element.time_aggregation {
-                // At most 36,525 values, one for each day of a century, of at most CELL_LIMIT: their sum fits.
-                TimeAggregation::Sum => {
-                    tally.sums[place] += value;
-                    tally.contributing[place] += 1;
-                }
-                TimeAggregation::Last if latest[place] < Some(period) => {
-                    latest[place] = Some(period);
-                    tally.sums[place] = value;
-                    tally.contributing[place] = 1;
-                }
-                TimeAggregation::Last | TimeAggregation::None => {}
-            }
-        }
-    }
-    tally
-}
-
 /// The day that the totals of a period are of: its last. Of `latest` the day on which they last changed, but not one after
 /// the tree's last; its first where they never did.
 #[must_use]
@@ -170,35 +136,11 @@ mod tests {
     }
 
     fn monthly() -> DataSet {
-        let mut kept = cell("kept", ValueType::Count, SpaceAggregation::Sum);
-        kept.element.time_aggregation = TimeAggregation::None;
-        form(vec![flow("received"), cell("stock", ValueType::Count, SpaceAggregation::Sum), kept])
+        form(vec![flow("received"), cell("stock", ValueType::Count, SpaceAggregation::Sum)])
     }
 
     fn period(text: &str) -> Period {
         text.parse().unwrap()
-    }
-
-    /// Goal: flows 5 + 7 of the months that have them, the stock of the last month that has one, in any order.
-    #[test]
-    fn a_units_reports_add_up_by_kind_of_cell() {
-        let reports = [
-            ("202210", Values::from(vec![Some(5), Some(100), Some(1)])),
-            ("202211", Values::from(vec![None, Some(90), Some(1)])),
-            ("202212", Values::from(vec![Some(7), None, Some(1)])),
-        ];
-        let expected = Tally { reported: 1, on_time: 0, warned: 0, sums: vec![12, 90, 0], contributing: vec![2, 1, 0] };
-        let total = |reports: &[&(&str, Values)]| {
-            own_total(&monthly(), reports.iter().map(|(month, values)| (period(month), values)))
-        };
-        let [a, b, c] = &reports;
-        for order in [[a, b, c], [c, b, a], [b, c, a]] {
-            assert_eq!(total(&order), expected);
-        }
-        assert!(total(&[]).is_zero(), "without a report nothing is reported");
-        // From before the form got its last cells.
-        let short = ("202209", Values::from(vec![Some(1)]));
-        assert_eq!(total(&[&short]).contributing, [1, 0, 0]);
     }
 
     #[test]

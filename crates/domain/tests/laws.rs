@@ -416,6 +416,7 @@ proptest! {
         for (position, totals) in stood {
             let standing = recount::standing(revisions().filter(|a| a.provenance.position <= position).cloned());
             prop_assert_eq!(recounted(&setting, &standing), totals);
+            own_totals_are_explained(&setting, &standing);
         }
     }
 }
@@ -464,6 +465,47 @@ fn recounted(setting: &Setting, standing: &[Accepted]) -> BTreeMap<TotalName, Ta
         }
     }
     totals
+}
+
+/// What the totals of each unit with nothing below it have of each cell is what its reports are said to give to it; and it has
+/// reported if one of them is its own by the catalogue it was judged by.
+fn own_totals_are_explained(setting: &Setting, standing: &[Accepted]) {
+    let data_set = "form".parse().unwrap();
+    for period in all_periods() {
+        let tree = setting.versions[1].tree().on(day_of(period));
+        for (_, unit) in tree.units().filter(|(_, unit)| unit.is_leaf()) {
+            let of = recount::Of { data_set: &data_set, period: period.parse().unwrap(), org_unit: &unit.code };
+            let mut mine: Vec<_> = standing.iter().filter(|a| a.report.key.org_unit == unit.code).cloned().collect();
+            mine.sort_by_key(|a| a.report.key.period);
+            let own = |a: &&Accepted| {
+                let windows = PERIODS.iter().find(|(month, _)| *month == a.report.key.period.to_string()).unwrap().1;
+                windows[version_of(a)].contains(&period)
+            };
+            let reports = mine.iter().map(|a| recount::Own {
+                period: a.report.key.period,
+                values: a.report.content.values(),
+                on_time: a.on_time,
+                warned: false,
+                catalogue: &a.provenance.catalogue,
+            });
+            let is_own = |report: &recount::Own<'_>| recount::is_own(&setting.catalogues, of, *report).unwrap();
+            let totals =
+                recount::own_totals(&setting.catalogues, of, &reports.filter(is_own).collect::<Vec<_>>()).unwrap();
+            let mut all = Tally::zero(CELLS);
+            totals.iter().for_each(|(_, tally)| all.add(tally).unwrap());
+            let has_reported = mine.iter().filter(own).any(|a| a.report.content.values().is_some());
+            assert_eq!(all.reported, i64::from(has_reported), "{of:?}");
+            for cell in 0..CELLS {
+                let given = recount::contributions(&setting.catalogues, of, cell, &mine).unwrap();
+                let sum: i64 = given.iter().map(|given| given.value).sum();
+                assert_eq!(
+                    (all.sums[cell], all.contributing[cell]),
+                    (sum, i64::try_from(given.len()).unwrap()),
+                    "{of:?} {cell}"
+                );
+            }
+        }
+    }
 }
 
 /// How many communes each province has. The first has one at least, so that there is a merger.
@@ -616,6 +658,19 @@ mod fates {
                 let kept = all.iter().filter(|a| world.revisions.contains(&a.provenance.origin)).cloned();
                 assert_eq!(recounted(&setting, &recount::standing(kept)), world.totals, "{all:?}");
             }
+        }
+    }
+
+    /// Goal: of a revision that was sent twice the first is told as the one that counts, in whatever order they are read.
+    #[test]
+    fn of_equal_revisions_the_first_counts() {
+        let setting = Setting::new(&[2]);
+        let sent = [report(1, 5, 1), report(1, 5, 2)];
+        let mut all: Vec<_> = sent.iter().zip(1..).map(|(sent, sequence)| accepted(&setting, sent, sequence)).collect();
+        for _ in 0..2 {
+            let standing = recount::standing(all.clone());
+            assert_eq!(standing.iter().map(|a| a.provenance.position).collect::<Vec<_>>(), [Position(1)]);
+            all.reverse();
         }
     }
 

@@ -334,7 +334,7 @@ mod tests {
     ) -> pb::Totals {
         let catalogue = tiny::catalogue();
         let question = Question::read(&catalogue, asked).unwrap();
-        let state = State::new(&catalogue, question, stored, reports);
+        let state = State::new(&tiny::catalogues(), question, stored, reports).unwrap();
         let series = Series::of_totals(&catalogue, question, series);
         totals(&catalogue, &Expected::count(&catalogue), &state, &series, Position(42)).unwrap()
     }

@@ -21,6 +21,7 @@ mod serve;
 mod state;
 #[cfg(test)]
 mod tiny;
+mod turns;
 mod warm;
 mod watch;
 

@@ -1,15 +1,15 @@
 //! Totals as they stood, and what totals are made of: both are counted anew from the revisions of reports.
 
 use domain::{
-    CatalogueVersion, Catalogues, OrgUnitCode, Period, Timestamp,
+    Catalogues, OrgUnitCode, Period, Timestamp,
     catalogue::DataSet,
     fold::Tally,
-    recount::{self, Of},
+    recount,
     settle::{Accepted, Position},
     window,
 };
 use proto::pb::query::v1 as pb;
-use store::{OwnReport, Snapshot, StoreError, UnitTotals, Until};
+use store::{OwnReport, Snapshot, UnitTotals, Until};
 
 use crate::{
     page::Sealed,
@@ -30,12 +30,81 @@ pub(crate) fn until(as_of: Option<&pb::AsOf>) -> Option<Until> {
     })
 }
 
-/// Revisions that were there, and what is needed to count them.
+/// Revisions that were there, with what is needed to count them.
 struct Past {
     catalogues: Catalogues,
-    /// Those that counted.
-    standing: Vec<Accepted>,
-    up_to: Position,
+    revisions: Vec<Accepted>,
+}
+
+impl Past {
+    /// The revisions that counted, each judged by its own catalogue.
+    fn stood(self) -> Result<(Catalogues, Vec<Accepted>), ReadError> {
+        let Self { catalogues, mut revisions } = self;
+        for revision in &mut revisions {
+            // What is stored says whether any revision up to it was on time, and later ones may have added to that.
+            revision.on_time = recount::is_on_time(&catalogues, revision)?;
+        }
+        Ok((catalogues, recount::standing(revisions)))
+    }
+
+    /// The state of the totals that are asked about.
+    fn state(self, question: Question) -> Result<State, ReadError> {
+        let (catalogues, standing) = self.stood()?;
+        let catalogue = catalogues.current();
+        let unit = question.unit(catalogue);
+        let (mut stored, mut reports) = (UnitTotals::default(), Vec::new());
+        if unit.is_leaf() {
+            let own = standing.iter().filter(|accepted| accepted.report.key.org_unit == unit.code);
+            reports = own.map(own_report).collect();
+            if !question.is_window(catalogue) {
+                stored.own = reports.pop();
+            }
+        } else {
+            stored.levels = recount::totals(&catalogues, question.of(catalogue), &standing)?;
+            stored.changed_at = standing.iter().map(|accepted| accepted.provenance.received_at).max();
+        }
+        let mut state = State::new(&catalogues, question, stored, reports)?;
+        (state.version, state.is_past) = (0, true);
+        Ok(state)
+    }
+
+    /// What the reports of a page give to a cell; those of a level, if one is meant.
+    fn given(
+        self,
+        question: Question,
+        cell: usize,
+        level: Option<&str>,
+        page: &Page,
+        size: usize,
+    ) -> Result<Given, ReadError> {
+        let (catalogues, standing) = self.stood()?;
+        let mut given = recount::contributions(&catalogues, question.of(catalogues.current()), cell, &standing)?;
+        given.retain(|given| level.is_none_or(|level| given.level.as_str() == level));
+        given.retain(|given| page.is_after(&given.accepted.report.key));
+        let is_more = given.len() > size;
+        given.truncate(size);
+        let mut page_sum = 0_i64;
+        for given in &given {
+            page_sum = page_sum.checked_add(given.value).ok_or(domain::fold::Overflow)?;
+        }
+        let last = given.last().map(|given| &given.accepted.report.key);
+        Ok(Given {
+            page_sum,
+            last: last.map(|key| (key.org_unit.to_string(), key.period)),
+            is_more,
+            contributions: given.iter().map(|given| contribution(&catalogues, given)).collect(),
+        })
+    }
+}
+
+/// What a page shows.
+struct Given {
+    contributions: Vec<pb::Contribution>,
+    page_sum: i64,
+    /// The unit and period that are shown last.
+    last: Option<(String, Period)>,
+    /// Whether more is given by the reports that were looked at.
+    is_more: bool,
 }
 
 /// The units whose reports may be in a total: all, or some by their codes.
@@ -45,17 +114,15 @@ impl Reader {
     /// The totals as they stood.
     pub(crate) async fn totals_then(&self, question: Question, until: Until) -> Result<pb::Totals, Refused> {
         self.ask(async {
-            let past = self.past(question, until).await?;
-            let state = self.state_then(question, &past)?;
-            Ok(self.answer(&state, &Series::default(), past.up_to)?)
+            let (state, up_to) = self.state_then(question, until).await?;
+            Ok(self.answer(&state, &Series::default(), up_to)?)
         })
         .await
     }
 
-    /// Everything that may be in the totals that are asked about.
-    async fn past(&self, question: Question, until: Until) -> Result<Past, ReadError> {
-        // Never closed: the permit is always to be had.
-        let _turn = self.past_turns.acquire().await.ok();
+    /// Where the totals stood that are asked about, and the position up to which they counted.
+    async fn state_then(&self, question: Question, until: Until) -> Result<(State, Position), ReadError> {
+        let turn = self.turns.next().await;
         let data_set = question.data_set(self.catalogue());
         let span = span(data_set, question.period);
         let mut snapshot = self.store.snapshot().await?;
@@ -63,7 +130,6 @@ impl Reader {
         let codes = self.codes(&mut snapshot, question).await?;
         let codes = codes.as_deref().map(as_texts);
         let revisions = snapshot.revisions(data_set.code(), span, codes.as_deref(), until, self.max_revisions).await?;
-        snapshot.end().await?;
         if revisions.len() >= self.max_revisions {
             return Err(too_many(question.period, self.max_revisions).into());
         }
@@ -74,8 +140,14 @@ impl Reader {
                 last.unwrap_or_default().min(stands)
             }
         };
-        let (catalogues, standing) = self.stood(revisions).await?;
-        Ok(Past { catalogues, standing, up_to })
+        let past = self.with_catalogues(&mut snapshot, revisions).await?;
+        snapshot.end().await?;
+        Ok((turn.count(move || past.state(question)).await?, up_to))
+    }
+
+    async fn with_catalogues(&self, snapshot: &mut Snapshot, revisions: Vec<Accepted>) -> Result<Past, ReadError> {
+        let versions = revisions.iter().map(|revision| &revision.provenance.catalogue);
+        Ok(Past { catalogues: self.catalogues(snapshot, versions).await?, revisions })
     }
 
     /// Refuses a position that is not reached; gives the one that is.
@@ -97,12 +169,12 @@ impl Reader {
     /// The units whose reports may be in the totals that are asked about, by any catalogue that reports were judged by.
     async fn codes(&self, snapshot: &mut Snapshot, question: Question) -> Result<Codes, ReadError> {
         let catalogue = self.catalogue();
-        let of = of(catalogue, &question);
+        let of = question.of(catalogue);
         let Some(mut codes) = recount::may_count(catalogue, of) else { return Ok(None) };
         let data_set = question.data_set(catalogue);
         let versions = snapshot.judged_by(data_set.code(), span(data_set, question.period)).await?;
         if versions.iter().any(|version| version != catalogue.version()) {
-            let catalogues = self.catalogues(versions.iter()).await?;
+            let catalogues = self.catalogues(snapshot, versions.iter()).await?;
             for other in versions.iter().filter_map(|version| catalogues.find(version)) {
                 match recount::may_count(other, of) {
                     None => return Ok(None),
@@ -113,51 +185,6 @@ impl Reader {
             codes.dedup();
         }
         Ok(Some(codes))
-    }
-
-    /// All catalogues that are known, with at least those of some versions.
-    async fn catalogues<'v>(
-        &self,
-        versions: impl Iterator<Item = &'v CatalogueVersion>,
-    ) -> Result<Catalogues, StoreError> {
-        for version in self.versions.missing(versions) {
-            let files = self.store.catalogue_files(&version).await?;
-            self.versions.add(&version, files).map_err(|error| {
-                tracing::error!(%version, error = &error as &dyn std::error::Error, "a catalogue is not to be had");
-                StoreError::Malformed("catalogue")
-            })?;
-        }
-        Ok(self.versions.known())
-    }
-
-    /// The revisions that counted, each judged by its own catalogue.
-    async fn stood(&self, mut revisions: Vec<Accepted>) -> Result<(Catalogues, Vec<Accepted>), ReadError> {
-        let versions = revisions.iter().map(|revision| &revision.provenance.catalogue);
-        let catalogues = self.catalogues(versions).await?;
-        for revision in &mut revisions {
-            // What is stored says whether any revision up to it was on time, and later ones may have added to that.
-            revision.on_time = recount::is_on_time(&catalogues, revision)?;
-        }
-        Ok((catalogues, recount::standing(revisions)))
-    }
-
-    fn state_then(&self, question: Question, past: &Past) -> Result<State, ReadError> {
-        let catalogue = self.catalogue();
-        let unit = question.unit(catalogue);
-        let (mut stored, mut reports) = (UnitTotals::default(), Vec::new());
-        if unit.is_leaf() {
-            let own = past.standing.iter().filter(|accepted| accepted.report.key.org_unit == unit.code);
-            reports = own.map(own_report).collect();
-            if !question.is_window(catalogue) {
-                stored.own = reports.pop();
-            }
-        } else {
-            stored.levels = recount::totals(&past.catalogues, of(catalogue, &question), &past.standing)?;
-            stored.changed_at = past.standing.iter().map(|accepted| accepted.provenance.received_at).max();
-        }
-        let mut state = State::new(catalogue, question, stored, reports);
-        (state.version, state.is_past) = (0, true);
-        Ok(state)
     }
 
     /// A page of what a cell of a unit's totals is made of.
@@ -176,6 +203,7 @@ impl Reader {
             let catalogue = self.catalogue();
             let data_set = question.data_set(catalogue);
             let span = span(data_set, question.period);
+            let turn = self.turns.next().await;
             let mut snapshot = self.store.snapshot().await?;
             let codes = self.codes(&mut snapshot, question).await?;
             let codes = codes.as_deref().map(as_texts);
@@ -183,33 +211,21 @@ impl Reader {
             let looked_at = snapshot.reported_by(data_set.code(), span, codes.as_deref(), &page.from, most).await?;
             let units: Vec<&str> = looked_at.iter().map(String::as_str).collect();
             let revisions = snapshot.revisions(data_set.code(), span, Some(&units), page.until, MOST_OF_A_PAGE).await?;
-            snapshot.end().await?;
             if revisions.len() >= MOST_OF_A_PAGE {
                 return Err(too_many(question.period, MOST_OF_A_PAGE).into());
             }
-            let (catalogues, standing) = self.stood(revisions).await?;
+            let past = self.with_catalogues(&mut snapshot, revisions).await?;
+            snapshot.end().await?;
 
-            let of = of(catalogue, &question);
-            let mut given = recount::contributions(&catalogues, of, cell, &standing)?;
-            given.retain(|given| level.is_none_or(|level| given.level.as_str() == level));
-            given.retain(|given| page.is_after(&given.accepted.report.key));
-            let more = given.len() > size;
-            given.truncate(size);
-            let next = match given.last().filter(|_| more) {
-                Some(last) => {
-                    let key = &last.accepted.report.key;
-                    Some((key.org_unit.to_string(), Some(key.period)))
-                }
+            let (from, level) = (page.clone(), level.map(ToOwned::to_owned));
+            let counting = turn.count(move || past.given(question, cell, level.as_deref(), &from, size));
+            let Given { contributions, page_sum, last, is_more } = counting.await?;
+            let next = match last.filter(|_| is_more) {
+                Some((unit, period)) => Some((unit, Some(period))),
                 None => units.last().filter(|_| units.len() == most).map(|unit| ((*unit).to_owned(), None)),
             };
             let next_page_token =
                 next.map(|(from, after)| Page { from, after: Some(after), ..page.clone() }.token(list));
-            let mut page_sum = 0_i64;
-            let mut contributions = Vec::with_capacity(given.len());
-            for given in given {
-                page_sum = page_sum.checked_add(given.value).ok_or(domain::fold::Overflow)?;
-                contributions.push(contribution(&catalogues, &given));
-            }
             Ok(pb::ListContributionsResponse {
                 contributions,
                 next_page_token: next_page_token.unwrap_or_default(),
@@ -229,13 +245,13 @@ impl Reader {
         let Contributions { question, cell, level, until, .. } = asked;
         let (state, until, up_to) = match until {
             Some(until) => {
-                let past = self.past(question, until).await?;
+                let (state, up_to) = self.state_then(question, until).await?;
                 // What had come in by an instant and is counted only later is in none of the pages.
                 let until = match until {
                     Until::Position(_) => until,
-                    Until::Instant { at, .. } => Until::Instant { at, up_to: past.up_to },
+                    Until::Instant { at, .. } => Until::Instant { at, up_to },
                 };
-                (Some(self.state_then(question, &past)?), until, past.up_to)
+                (Some(state), until, up_to)
             }
             None => {
                 let mut snapshot = self.store.snapshot().await?;
@@ -398,11 +414,6 @@ fn contribution(catalogues: &Catalogues, given: &recount::Contribution<'_>) -> p
     }
 }
 
-fn of<'a>(catalogue: &'a domain::Catalogue, question: &Question) -> Of<'a> {
-    let (data_set, org_unit) = (question.data_set(catalogue).code(), &question.unit(catalogue).code);
-    Of { data_set, period: question.period, org_unit }
-}
-
 /// The data set's own periods that a period is made of. One that lies before all of them is made of itself.
 fn span(data_set: &DataSet, period: Period) -> (Period, Option<Period>) {
     recount::span(data_set, period).unwrap_or((period, Some(period)))
@@ -420,6 +431,7 @@ fn own_report(accepted: &Accepted) -> OwnReport {
         warned: !accepted.warnings.is_empty() || accepted.warnings.omitted() > 0,
         version: 0,
         received_at: accepted.provenance.received_at,
+        catalogue: accepted.provenance.catalogue.clone(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use domain::{
     Catalogue, DataSetCode, OrgUnit, OrgUnitCode, Period, Reason, UnitIx, Vintage, Violations, catalogue::DataSet,
-    judge, window,
+    judge, recount::Of, window,
 };
 
 use crate::refused::Refused;
@@ -92,10 +92,15 @@ impl Question {
         then.is_some_and(|then| catalogue.counts_at(data_set, then, period, self.period) == (self.unit, true))
     }
 
-    /// Whether the period asked about is made of one of the data set's own.
-    pub(crate) fn is_made_of(&self, catalogue: &Catalogue, period: Period) -> bool {
+    /// Whether the period asked about is made of one of the data set's own, by the catalogue in use.
+    fn is_made_of(&self, catalogue: &Catalogue, period: Period) -> bool {
         let data_set = self.data_set(catalogue);
         period == self.period || catalogue.windows(data_set, period).contains(&self.period)
+    }
+
+    /// The totals that are asked about.
+    pub(crate) fn of<'c>(&self, catalogue: &'c Catalogue) -> Of<'c> {
+        Of { data_set: self.data_set(catalogue).code(), period: self.period, org_unit: &self.unit(catalogue).code }
     }
 
     pub(crate) fn data_set<'c>(&self, catalogue: &'c Catalogue) -> &'c DataSet {

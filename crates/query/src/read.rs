@@ -11,7 +11,7 @@ use std::{
 
 use catalogue::Versions;
 use domain::{
-    Catalogue, Period, PeriodType, SubmissionId, UnitIx,
+    Catalogue, CatalogueVersion, Catalogues, Period, PeriodType, SubmissionId, UnitIx,
     catalogue::DataSet,
     fold::Overflow,
     recount::{self, RecountError},
@@ -21,7 +21,6 @@ use domain::{
 use messaging::Partitions;
 use proto::pb::query::v1 as pb;
 use store::{OwnReport, ReportFilter, Revised, Snapshot, Standing, Store, StoreError, StoredTotal, Submission, Until};
-use tokio::sync::Semaphore;
 
 use crate::{
     Limits, answer,
@@ -31,6 +30,7 @@ use crate::{
     question::{Asked, Question},
     refused::Refused,
     state::{Series, State},
+    turns::Turns,
 };
 
 /// Units of a page that are read together: what their answers are made of is in memory at a time.
@@ -39,7 +39,7 @@ const TOGETHER: usize = 100;
 /// The most of a data set's own periods that targets look back to: a year of days, 33 years of months.
 const LOOKS_BACK: usize = 400;
 
-/// States of the past that are counted at a time.
+/// States of the past, and pages of what totals are made of, that are counted at a time.
 const PAST_AT_A_TIME: usize = 2;
 
 /// Why an answer cannot be read.
@@ -123,13 +123,12 @@ pub(crate) struct Reader {
     catalogue: Arc<Catalogue>,
     expected: Expected,
     pub(crate) store: Store,
-    pub(crate) versions: Versions,
+    versions: Versions,
     partitions: Partitions,
     answer_within: Duration,
     pulse: Pulse,
     kept: Kept,
-    /// States of the past are counted in turns: each has many reports in memory.
-    pub(crate) past_turns: Semaphore,
+    pub(crate) turns: Turns,
     pub(crate) max_revisions: usize,
 }
 
@@ -144,7 +143,7 @@ impl Reader {
             answer_within: limits.answer_within,
             pulse: Pulse::new(),
             kept: Kept::new(limits.kept_answers),
-            past_turns: Semaphore::new(PAST_AT_A_TIME),
+            turns: Turns::new(PAST_AT_A_TIME),
             max_revisions: limits.max_revisions,
         }
     }
@@ -284,7 +283,7 @@ impl Reader {
         &self,
         snapshot: &mut Snapshot,
         questions: &[Question],
-    ) -> Result<(Vec<State>, Position), StoreError> {
+    ) -> Result<(Vec<State>, Position), ReadError> {
         let catalogue = &*self.catalogue;
         let Some(data_set) = questions.first().map(|question| question.data_set(catalogue)) else {
             return Ok((Vec::new(), Position::default()));
@@ -295,12 +294,33 @@ impl Reader {
         let is_added_up = |question: &&Question| question.is_window(catalogue) && question.unit(catalogue).is_leaf();
         let added_up: Vec<_> = questions.iter().filter(is_added_up).copied().collect();
         let reports = self.own_reports(snapshot, &added_up).await?;
+        let is_leaf = |question: &Question| question.unit(catalogue).is_leaf();
+        let own = questions.iter().zip(&stored).filter(|(question, _)| is_leaf(question));
+        let own = own.filter_map(|(_, stored)| stored.own.as_ref()).chain(reports.values().flatten());
+        let catalogues = self.catalogues(snapshot, own.map(|report| &report.catalogue)).await?;
         let states = questions.iter().zip(stored).map(|(question, stored)| {
             let code = question.unit(catalogue).code.as_str();
             let reports = reports.get(code).filter(|_| is_added_up(&question)).cloned().unwrap_or_default();
-            State::new(catalogue, *question, stored, reports)
+            State::new(&catalogues, *question, stored, reports)
         });
-        Ok((states.collect(), up_to))
+        Ok((states.collect::<Result<_, _>>()?, up_to))
+    }
+
+    /// All catalogues that are known, with at least those of some versions: read by the connection of a snapshot, because who holds
+    /// one and waits for another may wait for himself.
+    pub(crate) async fn catalogues<'v>(
+        &self,
+        snapshot: &mut Snapshot,
+        versions: impl Iterator<Item = &'v CatalogueVersion>,
+    ) -> Result<Catalogues, StoreError> {
+        for version in self.versions.missing(versions) {
+            let files = snapshot.catalogue_files(&version).await?;
+            self.versions.add(&version, files).map_err(|error| {
+                tracing::error!(%version, error = causes(&error), "a catalogue is not to be had");
+                StoreError::Malformed("catalogue")
+            })?;
+        }
+        Ok(self.versions.known())
     }
 
     /// The own reports of units for the longer periods that are asked about, and perhaps more, by unit.

@@ -1,9 +1,10 @@
 //! Where a unit's totals stand: what is stored about it, as far as it is the unit that is asked about.
 
 use domain::{
-    Catalogue, LevelCode, Period, Timestamp,
+    Catalogue, Catalogues, LevelCode, Period, Timestamp,
     catalogue::{DataSet, Target},
     fold::{Overflow, Tally},
+    recount::{self, Own, RecountError},
     target::Asked,
     window,
 };
@@ -28,36 +29,37 @@ pub(crate) struct State {
 
 impl State {
     /// Of what is stored about the unit. `reports` are those that the unit has for the periods of a longer one, if that is
-    /// asked about and there is nothing below the unit: it has no totals of its own, its reports are its totals.
+    /// asked about and there is nothing below the unit: it has no totals of its own, its reports are its totals. Each is added
+    /// by the catalogue it was judged by.
     pub(crate) fn new(
-        catalogue: &Catalogue,
+        catalogues: &Catalogues,
         question: Question,
         stored: UnitTotals,
         mut reports: Vec<OwnReport>,
-    ) -> Self {
+    ) -> Result<Self, RecountError> {
+        let catalogue = catalogues.current();
         let UnitTotals { levels, version, changed_at, own } = stored;
         let (data_set, unit) = (question.data_set(catalogue), question.unit(catalogue));
         let (tallies, version, changed_at) = if unit.is_leaf() {
-            reports.retain(|report| {
-                question.is_made_of(catalogue, report.period) && question.has_come_from(catalogue, report.period)
-            });
-            let tally = if question.is_window(catalogue) {
-                let valued = reports.iter().filter_map(|report| Some((report.period, report.values.as_ref()?)));
-                Some(window::own_total(data_set, valued)).filter(|tally| tally.reported > 0)
-            } else {
+            if !question.is_window(catalogue) {
                 reports.extend(own);
-                reports.first().and_then(|report| tally_of(data_set, report))
-            };
-            let level = &catalogue.level(unit.level).code;
-            let tallies = tally.map(|tally| (level.clone(), tally));
+            }
+            let of = question.of(catalogue);
+            let is_own = |report: &OwnReport| recount::is_own(catalogues, of, as_own(report));
+            let is_own = reports.iter().map(is_own).collect::<Result<Vec<_>, _>>()?;
+            let mut places = is_own.into_iter();
+            reports.retain(|_| places.next().unwrap_or(false));
+            reports.sort_by_key(|report| report.period);
+            let tallies = recount::own_totals(catalogues, of, &reports.iter().map(as_own).collect::<Vec<_>>())?;
             // Each change of a report is a change of what they add up to.
             let version = reports.iter().map(|report| report.version).sum();
-            (tallies.into_iter().collect(), version, reports.iter().map(|report| report.received_at).max())
+            (tallies, version, reports.iter().map(|report| report.received_at).max())
         } else {
             (levels, version, changed_at)
         };
         let as_of = window::as_of(catalogue, data_set, question.period, changed_at);
-        Self { question, tallies, version, changed_at, asked: Asked { period: question.period, as_of }, is_past: false }
+        let asked = Asked { period: question.period, as_of };
+        Ok(Self { question, tallies, version, changed_at, asked, is_past: false })
     }
 
     /// The targets that the totals are held against.
@@ -124,6 +126,11 @@ impl Series {
     }
 }
 
+fn as_own(report: &OwnReport) -> Own<'_> {
+    let OwnReport { period, values, on_time, warned, version: _, received_at: _, catalogue } = report;
+    Own { period: *period, values: values.as_ref(), on_time: *on_time, warned: *warned, catalogue }
+}
+
 /// A report as the totals of its own period: what its unit says, also in the cells that are kept and not added. None where
 /// it is withdrawn.
 fn tally_of(data_set: &DataSet, report: &OwnReport) -> Option<Tally> {
@@ -142,8 +149,10 @@ fn tally_of(data_set: &DataSet, report: &OwnReport) -> Option<Tally> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use std::sync::Arc;
+
     use crate::{question::Asked, tiny};
-    use domain::Values;
+    use domain::{CatalogueVersion, Values};
 
     /// A report of so many cells of `services`, that came in on a day of November 2022 and changed so often.
     pub(crate) fn report(period: &str, values: Option<&[(usize, i64)]>, day: i64, version: i64) -> OwnReport {
@@ -161,6 +170,7 @@ pub(crate) mod tests {
             warned: false,
             version,
             received_at: Timestamp::from_unix_micros((1_667_260_800 + (day - 1) * 86_400) * 1_000_000),
+            catalogue: tiny::catalogue().version().clone(),
         }
     }
 
@@ -180,8 +190,10 @@ pub(crate) mod tests {
                 report("202301", Some(&[(tiny::RECEIVED_S01, 2_000)]), 1, 70),
             ]
         };
-        let state =
-            |period| State::new(&catalogue, question(&catalogue, "00001", period), UnitTotals::default(), reports());
+        let state = |period| {
+            let question = question(&catalogue, "00001", period);
+            State::new(&tiny::catalogues(), question, UnitTotals::default(), reports()).unwrap()
+        };
         let quarter = state("2022Q4");
         let [(level, tally)] = &quarter.tallies[..] else { panic!("{quarter:?}") };
         assert_eq!((level.as_str(), tally.reported, tally.on_time), ("commune", 1, 0));
@@ -207,7 +219,7 @@ pub(crate) mod tests {
         };
         let received = |period| {
             let question = question(&catalogue, "00001", period);
-            let state = State::new(&catalogue, question, UnitTotals::default(), reports());
+            let state = State::new(&tiny::catalogues(), question, UnitTotals::default(), reports()).unwrap();
             state.tallies.first().map(|(_, tally)| tally.given(tiny::RECEIVED_S01).unwrap())
         };
         assert_eq!(received("2025"), Some(3));
@@ -216,6 +228,25 @@ pub(crate) mod tests {
         let series = Series::of_reports(&catalogue, question(&catalogue, "00001", "2025"), &reports());
         let periods: Vec<_> = series.0.iter().map(|(period, _, _)| period.to_string()).collect();
         assert_eq!(periods, ["202507"]);
+    }
+
+    /// Goal: a report that was judged when codes were not said to have been given anew goes on counting as the same commune's.
+    #[test]
+    fn each_report_of_a_leaf_is_added_by_the_catalogue_it_was_judged_by() {
+        let mut catalogues = tiny::catalogues();
+        catalogues.add(Arc::new(tiny::catalogue_of("tiny-0", None)));
+        let june = report("202506", Some(&[(tiny::RECEIVED_S01, 100), (tiny::PEOPLE, 7)]), 1, 1);
+        let earlier = OwnReport { catalogue: CatalogueVersion::new("tiny-0"), ..june.clone() };
+        let july = report("202507", Some(&[(tiny::RECEIVED_S01, 3)]), 2, 1);
+        let year = |reports: [&OwnReport; 2]| {
+            let question = question(catalogues.current(), "00001", "2025");
+            let reports = reports.map(Clone::clone).to_vec();
+            let state = State::new(&catalogues, question, UnitTotals::default(), reports).unwrap();
+            let cells = [tiny::RECEIVED_S01, tiny::PEOPLE].map(|cell| state.tallies[0].1.given(cell));
+            (cells, state.tallies[0].1.reported, state.version)
+        };
+        assert_eq!(year([&july, &june]), ([Some(3), None], 1, 1));
+        assert_eq!(year([&july, &earlier]), ([Some(103), Some(7)], 1, 2));
     }
 
     #[test]

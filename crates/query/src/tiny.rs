@@ -1,7 +1,9 @@
 //! A catalogue for tests: two provinces, an island district without communes, and a reform that does away with districts.
 
+use std::sync::Arc;
+
 use domain::{
-    Calendar, Catalogue, CatalogueVersion, LevelIx, OrgTree, Period, PeriodType, UnitVersion,
+    Calendar, Catalogue, CatalogueVersion, Catalogues, LevelIx, OrgTree, Period, PeriodType, UnitVersion,
     catalogue::{
         CategoryOption, Cell, CellGroup, DataElement, DataSet, DataSetParts, Goal, GroupMember, Indicator, Level,
         LevelSet, Measure, Schedule, SpaceAggregation, Target, TimeAggregation, ValueType,
@@ -40,6 +42,16 @@ pub(crate) fn asked(org_unit: &str) -> Asked<'_> {
 }
 
 pub(crate) fn catalogue() -> Catalogue {
+    catalogue_of("tiny-1", REFORM)
+}
+
+/// It alone.
+pub(crate) fn catalogues() -> Catalogues {
+    Catalogues::new(Arc::new(catalogue()))
+}
+
+/// The same of another version, with codes given anew on another day or never.
+pub(crate) fn catalogue_of(version: &str, recoded: Option<Date>) -> Catalogue {
     let levels = [("national", None), ("province", None), ("district", Some(COMMUNE)), ("commune", None)];
     let tree = OrgTree::new(
         &[
@@ -56,10 +68,10 @@ pub(crate) fn catalogue() -> Catalogue {
             unit("00004", "021", COMMUNE, None, REFORM),
             unit("00003", "02", COMMUNE, REFORM, None),
         ],
-        REFORM.into_iter().collect(),
+        recoded.into_iter().collect(),
     );
     Catalogue::new(
-        CatalogueVersion::new("tiny-1"),
+        CatalogueVersion::new(version),
         levels.map(|(code, stands_in_for)| level(code, stands_in_for)).to_vec(),
         tree.unwrap(),
         vec![data_set("identity", [COMMUNE]), data_set("organisation", [PROVINCE, COMMUNE]), services()],

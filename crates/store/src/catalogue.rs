@@ -1,10 +1,10 @@
 //! The tables of the catalogue: what SQL must know of it.
 
 use domain::{Catalogue, CatalogueVersion, Timestamp, UnitVersion};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgExecutor};
 use time::OffsetDateTime;
 
-use crate::{Store, StoreError};
+use crate::{Snapshot, Store, StoreError};
 
 impl Store {
     /// Stores a catalogue with the files it was read from (path and bytes) and makes it the current one. Storing the same
@@ -57,13 +57,33 @@ impl Store {
         &self,
         version: &CatalogueVersion,
     ) -> Result<Option<Vec<(String, Vec<u8>)>>, StoreError> {
-        let files: Vec<(String, Vec<u8>)> =
-            sqlx::query_as("SELECT path, content FROM catalogue_file WHERE catalogue_version = $1 ORDER BY path")
-                .bind(version.as_str())
-                .fetch_all(&self.pool)
-                .await?;
-        Ok((!files.is_empty()).then_some(files))
+        read_files(&self.pool, version).await
     }
+}
+
+impl Snapshot {
+    /// The files of a catalogue that was provisioned: path and bytes. None where it was not.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn catalogue_files(
+        &mut self,
+        version: &CatalogueVersion,
+    ) -> Result<Option<Vec<(String, Vec<u8>)>>, StoreError> {
+        read_files(&mut *self.0, version).await
+    }
+}
+
+async fn read_files(
+    executor: impl PgExecutor<'_>,
+    version: &CatalogueVersion,
+) -> Result<Option<Vec<(String, Vec<u8>)>>, StoreError> {
+    let files: Vec<(String, Vec<u8>)> =
+        sqlx::query_as("SELECT path, content FROM catalogue_file WHERE catalogue_version = $1 ORDER BY path")
+            .bind(version.as_str())
+            .fetch_all(executor)
+            .await?;
+    Ok((!files.is_empty()).then_some(files))
 }
 
 /// Reports and totals keep their numbers in the order of the form's cells: a form that was reported may get cells at its

@@ -1,7 +1,8 @@
 //! What readers ask: totals of units, what they are made of, and who reported what.
 
 use domain::{
-    DataSetCode, LevelCode, OrgUnitCode, Period, Revision, Timestamp, Values, Violations, fold::Tally, settle::Position,
+    CatalogueVersion, DataSetCode, LevelCode, OrgUnitCode, Period, Revision, Timestamp, Values, Violations,
+    fold::Tally, settle::Position,
 };
 use sqlx::{Postgres, Row as _, Transaction, postgres::PgRow};
 use time::OffsetDateTime;
@@ -40,6 +41,8 @@ pub struct OwnReport {
     pub version: i64,
     /// When it came in.
     pub received_at: Timestamp,
+    /// The catalogue it was judged by.
+    pub catalogue: CatalogueVersion,
 }
 
 /// Which units' reports are listed.
@@ -190,7 +193,7 @@ impl Snapshot {
         let rows = sqlx::query(
             "SELECT wanted.place, progress.position AS up_to, total.level, total.reported, total.on_time, total.warned, total.sums, total.contributing,
                  total.version, total.changed_at, report.withdrawn, report.cells, report.notes, report.on_time AS own_on_time,
-                 report.warnings AS own_warnings, report.version AS own_version, report.received_at
+                 report.warnings AS own_warnings, report.version AS own_version, report.received_at, report.catalogue_version
              FROM partition_progress AS progress
              LEFT JOIN unnest($3::text[], $4::text[]) WITH ORDINALITY AS wanted (period, org_unit, place) ON true
              LEFT JOIN total ON total.data_set = $2 AND total.period = wanted.period AND total.org_unit = wanted.org_unit
@@ -227,6 +230,7 @@ impl Snapshot {
                     warned: row.try_get::<i32, _>("own_warnings")? > 0,
                     version: row.try_get("own_version")?,
                     received_at: read_instant(row, "received_at")?,
+                    catalogue: CatalogueVersion::new(row.try_get("catalogue_version")?),
                 });
             }
         }
@@ -277,7 +281,7 @@ impl Snapshot {
         // The names of periods of one kind sort by time.
         let rows = sqlx::query(
             "SELECT wanted.place, report.period, report.withdrawn, report.cells, report.notes, report.on_time,
-                 report.warnings, report.version, report.received_at
+                 report.warnings, report.version, report.received_at, report.catalogue_version
              FROM unnest($4::text[]) WITH ORDINALITY AS wanted (org_unit, place)
              JOIN report ON report.data_set = $1 AND report.org_unit = wanted.org_unit AND report.period >= $2
                  AND ($3::text IS NULL OR report.period <= $3)",
@@ -296,6 +300,7 @@ impl Snapshot {
                 warned: row.try_get::<i32, _>("warnings")? > 0,
                 version: row.try_get("version")?,
                 received_at: read_instant(row, "received_at")?,
+                catalogue: CatalogueVersion::new(row.try_get("catalogue_version")?),
             })
         })
     }
