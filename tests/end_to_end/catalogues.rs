@@ -2,7 +2,9 @@
 
 use std::{fs, path::Path};
 
-use proto::pb::query::v1::{AsOf, CellName, GetTotalsRequest, ListContributionsRequest, as_of};
+use proto::pb::query::v1::{
+    AsOf, CellName, GetTotalsRequest, ListContributionsRequest, as_of, query_service_client::QueryServiceClient,
+};
 use tests::{World, int, report, small_topology};
 
 fn copy(from: &Path, to: &Path) {
@@ -75,12 +77,16 @@ async fn reports_count_by_the_catalogue_they_were_judged_by() {
         }
     }
     assert_eq!(services.aggregator.said("loaded an earlier catalogue"), 1);
-    // As it stood before the correction, with the commune where it lay then.
+    // As it stood before the correction, with the commune where it lay then; also with one connection for everything.
+    services.query.terminate();
+    assert_eq!(services.query.ended().await, Some(0));
+    services.query = world.service_with("query", "store.max_connections = 1").await;
+    let mut reader = QueryServiceClient::new(services.query.channel().await);
     let as_of = Some(AsOf { state: Some(as_of::State::LogPosition(first.log_position)) });
     for (unit, sum) in [("941", Some(111)), ("942", None), ("94", Some(111))] {
         let [org_unit, data_set, period] = [unit, "identity", "2022Q4"].map(str::to_owned);
         let then = GetTotalsRequest { org_unit, data_set, period, as_of, ..GetTotalsRequest::default() };
-        let then = services.reader().get_totals(then).await.unwrap().into_inner().totals.unwrap();
+        let then = reader.get_totals(then).await.unwrap().into_inner().totals.unwrap();
         assert_eq!(total(then), sum, "{unit}");
     }
     // And what they are made of now: 31501 counts in the other district, 31504 still where it was counted.
@@ -95,7 +101,7 @@ async fn reports_count_by_the_catalogue_they_were_judged_by() {
             cell: Some(cell),
             ..ListContributionsRequest::default()
         };
-        let page = services.reader().list_contributions(request).await.unwrap().into_inner();
+        let page = reader.list_contributions(request).await.unwrap().into_inner();
         let given = page.contributions.iter().map(|of| (of.org_unit.as_ref().unwrap().code.as_str(), of.value));
         assert_eq!(given.collect::<Vec<_>>(), reports);
         assert_eq!(page.sum, Some(page.page_sum));

@@ -13,6 +13,7 @@ use proto::pb::{
     },
     report::v1::Report,
 };
+use sqlx::{Connection as _, PgConnection};
 use tests::{Services, World, eventually, int, report, sum, withdrawal};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tonic::{Code, Status};
@@ -643,6 +644,45 @@ async fn kept_answers_are_never_older_than_their_question() {
         }
     }
     services.assert_quiet();
+}
+
+/// Goal: where all connections are held by questions that wait for the database, what is kept is answered all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_is_answered_while_others_hold_the_connections() {
+    let world = World::start().await;
+    let mut services = world.services().await;
+    services.query.terminate();
+    assert_eq!(services.query.ended().await, Some(0));
+    services.query = world.service_with("query", "store.max_connections = 1").await;
+    let mut reader = QueryServiceClient::new(services.query.channel().await);
+    services.submit(&citizens("31498", 1, 10)).await.unwrap();
+    world.settled(1).await;
+    let first = reader.get_totals(asked("VN", "202211")).await.unwrap().into_inner().totals.unwrap();
+
+    let mut database = PgConnection::connect(&world.postgres.url()).await.unwrap();
+    let mut lock = database.begin().await.unwrap();
+    sqlx::query("LOCK TABLE report_history IN ACCESS EXCLUSIVE MODE").execute(&mut *lock).await.unwrap();
+    let mut waiting = tokio::spawn({
+        let (mut reader, as_of) = (reader.clone(), at(first.log_position));
+        async move { reader.get_totals(GetTotalsRequest { as_of, ..asked("VN", "202211") }).await }
+    });
+    let mut watched = PgConnection::connect(&world.postgres.url()).await.unwrap();
+    loop {
+        let waits = sqlx::query_scalar("SELECT count(*) FROM pg_locks WHERE NOT granted");
+        let waits: i64 = waits.fetch_one(&mut watched).await.unwrap();
+        if waits > 0 {
+            break;
+        }
+        assert!(!waiting.is_finished());
+    }
+    let again = tokio::select! {
+        again = reader.get_totals(asked("VN", "202211")) => again.unwrap().into_inner().totals.unwrap(),
+        held = &mut waiting => panic!("nobody was answered before {held:?}"),
+    };
+    assert_eq!(again, first);
+    lock.rollback().await.unwrap();
+    let then = waiting.await.unwrap().unwrap().into_inner().totals.unwrap();
+    assert_eq!(sum(&then, "commune", CITIZENS), Some(10));
 }
 
 /// Goal: what cannot be answered is refused with a stable reason, the field and a sentence in both languages.

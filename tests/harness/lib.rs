@@ -139,14 +139,15 @@ impl World {
     fn config(&self, name: &str, more: &str) -> String {
         let catalogue = &self.catalogue_dir;
         let nats = self.nats.url();
-        let mut config = format!(
+        let mut config = String::new();
+        if matches!(name, "validator" | "aggregator" | "query") {
+            config += &format!("store.url = \"{}\"\n", self.postgres.url());
+        }
+        config += &format!(
             "catalogue = {catalogue:?}\n{more}\n[telemetry]\nformat = \"json\"\nfilter = \"info\"\n[nats]\nurl = \"{nats}\"\n"
         );
         if matches!(name, "collector" | "query") {
             config += "[grpc]\nlisten = \"127.0.0.1:0\"\ndrain_timeout = \"10s\"\n";
-        }
-        if matches!(name, "validator" | "aggregator" | "query") {
-            config += &format!("[store]\nurl = \"{}\"\n", self.postgres.url());
         }
         config
     }

@@ -16,7 +16,8 @@ pub struct Config {
     pub grpc: GrpcConfig,
     /// Where NATS is. It tells what moved; every number comes from PostgreSQL.
     pub nats: ConnectionConfig,
-    /// Where PostgreSQL is. More connections answer more questions at a time; watchers together use at most half of them.
+    /// Where PostgreSQL is. More connections answer more questions at a time; watchers together use at most half of them. One more
+    /// beside them looks how far everything is counted.
     pub store: StoreConfig,
     /// What bounds it.
     #[serde(default)]

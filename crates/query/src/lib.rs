@@ -34,7 +34,7 @@ use runtime::{
     Process, Shutdown,
     grpc::{Listener, ServeError},
 };
-use store::{Store, StoreError};
+use store::{Store, StoreConfig, StoreError};
 use tonic_web::GrpcWebLayer;
 use tower_layer::Layer as _;
 
@@ -82,6 +82,7 @@ pub struct Query {
     connection: Connection,
     feed: TotalsFeed,
     store: Store,
+    look_out: Store,
     reader: Arc<Reader>,
     hub: Arc<Hub>,
     limits: Limits,
@@ -98,13 +99,15 @@ impl Query {
         let listener = Listener::bind(grpc).await.map_err(BindError::Listen)?;
         let local_addr = listener.local_addr().map_err(BindError::Listen)?;
         let half_of_the_connections = usize::try_from(store.max_connections.div_ceil(2)).unwrap_or(1);
+        // Every answer waits for a look at how far everything is counted: it must not wait for the others' connections.
+        let look_out = Store::connect("query", &StoreConfig { max_connections: 1, ..store.clone() }).await?;
         let store = Store::connect("query", store).await?;
         let connection = Connection::open("query", nats).await?;
         let partitions = connection.partitions().await?;
         let feed = TotalsFeed::from_now(connection.clone()).await?;
-        let reader = Arc::new(Reader::new(catalogue, store.clone(), partitions, limits));
+        let reader = Arc::new(Reader::new(catalogue, store.clone(), look_out.clone(), partitions, limits));
         let hub = Arc::new(Hub::new(limits.max_watchers, limits.max_watched, half_of_the_connections));
-        Ok(Self { listener, local_addr, connection, feed, store, reader, hub, limits: limits.clone() })
+        Ok(Self { listener, local_addr, connection, feed, store, look_out, reader, hub, limits: limits.clone() })
     }
 
     /// The address it listens on, with the port that was chosen.
@@ -119,7 +122,7 @@ impl Query {
     /// # Errors
     /// When serving fails.
     pub async fn serve(self, shutdown: Shutdown) -> Result<(), ServeError> {
-        let Self { listener, local_addr: _, connection, feed, store, reader, hub, limits } = self;
+        let Self { listener, local_addr: _, connection, feed, store, look_out, reader, hub, limits } = self;
         // Covers the reading of a question and the beginning of the answer, not the life of a watch. Which period `latest` is
         // is a question of its own.
         let timeout = 2 * limits.answer_within + ASKING;
@@ -147,6 +150,7 @@ impl Query {
         };
         // A connection of the database is given back within `answer_within`: this ends.
         store.close().await;
+        look_out.close().await;
         connection.close().await;
         served
     }

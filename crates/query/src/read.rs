@@ -123,6 +123,8 @@ pub(crate) struct Reader {
     catalogue: Arc<Catalogue>,
     expected: Expected,
     pub(crate) store: Store,
+    /// The database by a connection that nobody else waits for.
+    look_out: Store,
     versions: Versions,
     partitions: Partitions,
     answer_within: Duration,
@@ -133,12 +135,19 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    pub(crate) fn new(catalogue: Arc<Catalogue>, store: Store, partitions: Partitions, limits: &Limits) -> Self {
+    pub(crate) fn new(
+        catalogue: Arc<Catalogue>,
+        store: Store,
+        look_out: Store,
+        partitions: Partitions,
+        limits: &Limits,
+    ) -> Self {
         Self {
             expected: Expected::count(&catalogue),
             versions: Versions::new(Arc::clone(&catalogue)),
             catalogue,
             store,
+            look_out,
             partitions,
             answer_within: limits.answer_within,
             pulse: Pulse::new(),
@@ -163,7 +172,7 @@ impl Reader {
     }
 
     async fn positions(&self) -> Result<Positions, Refused> {
-        let positions = self.ask(async { Ok(self.store.positions().await?) }).await?;
+        let positions = self.ask(async { Ok(self.look_out.positions().await?) }).await?;
         Ok(positions.into_iter().collect())
     }
 
