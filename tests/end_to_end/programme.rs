@@ -4,7 +4,7 @@ use std::path::Path;
 
 use domain::{Calendar, Period, PeriodType};
 use proto::pb::{
-    query::v1::{Fate, LevelTotals, ListReportsRequest, ReportFilter},
+    query::v1::{AsOf, Fate, GetTotalsRequest, LevelTotals, ListReportsRequest, ReportFilter, as_of},
     report::v1::{Report, Value, value},
 };
 use runtime::{Clock as _, SystemClock};
@@ -121,11 +121,37 @@ async fn school_meals_are_counted_without_a_line_of_code() {
     let said = noted.values.iter().find(|value| value.data_element == "remarks").unwrap();
     assert_eq!(said.value, Some(value::Value::Text("Thiếu nước".to_owned())));
 
+    // Who was on time is judged again, by what had come in: nothing, the reports, and a correction beside them.
+    let correction = Report { revision: Some(2), ..meals("A1", week(0), vec![int("pupils_present", 101)]) };
+    services.submit(&correction).await.unwrap();
+    world.settled(5).await;
+    let now = services.totals("HUE", "weekly_meals", &week(0).to_string()).await;
+    for (back, position, told) in [
+        (0, 1, [0, 0]),
+        (0, totals.log_position, [2, 2]),
+        (0, now.log_position, [2, 2]),
+        (3, 1, [0, 0]),
+        (3, now.log_position, [1, 0]),
+    ] {
+        let question = GetTotalsRequest {
+            org_unit: "HUE".to_owned(),
+            data_set: "weekly_meals".to_owned(),
+            period: week(back).to_string(),
+            as_of: Some(AsOf { state: Some(as_of::State::LogPosition(position)) }),
+            ..GetTotalsRequest::default()
+        };
+        let then = services.reader().get_totals(question).await.unwrap().into_inner().totals.unwrap();
+        let schools = tests::level(&then, "school");
+        assert_eq!([schools.reported, schools.on_time], told, "{back} weeks back at {position}");
+    }
+    let deadline = |level: &str| tests::level(&now, level).deadline.unwrap();
+    assert_eq!(deadline("cluster"), deadline("school"), "the island stands in for a school");
+
     let closed = meals("B1", week(10), vec![int("pupils_present", 1)]);
     services.submit(&closed).await.unwrap();
     let told = services.fate(&closed.submission_id).await;
     assert_eq!((told.fate(), told.violations[0].reason.as_str()), (Fate::Rejected, "PERIOD_CLOSED"));
-    world.settled(5).await;
+    world.settled(6).await;
     world.verified().await;
     services.assert_quiet();
 }

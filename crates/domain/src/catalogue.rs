@@ -613,10 +613,13 @@ impl Catalogue {
         self.midnight(period.span(data_set.calendar()).first)
     }
 
-    /// The instant from which a unit's report of a period is late; none where the form has no deadline for its level.
+    /// The instant from which the report of a unit of a level is late. Where the form has no deadline for the level, that of the
+    /// level it stands in for, if the unit does; none where there is none of either.
     #[must_use]
-    pub fn deadline(&self, data_set: &DataSet, period: Period, level: LevelIx) -> Option<Timestamp> {
-        let (_, days) = data_set.schedule().deadlines.iter().find(|(of, _)| *of == level)?;
+    pub fn deadline(&self, data_set: &DataSet, period: Period, level: LevelIx, stands_in: bool) -> Option<Timestamp> {
+        let of = |level| data_set.schedule().deadlines.iter().find(|(of, _)| *of == level);
+        let instead = || of(self.level(level).stands_in_for.filter(|_| stands_in)?);
+        let (_, days) = of(level).or_else(instead)?;
         Some(self.midnight(data_set.last_day(period).saturating_add(Duration::days(i64::from(*days) + 1))))
     }
 

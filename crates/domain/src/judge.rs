@@ -9,7 +9,7 @@ mod content;
 use time::{Date, OffsetDateTime};
 
 use crate::{
-    Catalogue, Content, ContentDigest, Key, LevelIx, Message, Period, Reason, Report, Revision, Severity, SubmissionId,
+    Catalogue, Content, ContentDigest, Key, Message, Period, Reason, Report, Revision, Severity, SubmissionId,
     Timestamp, UnitIx, Values, Vintage, Violation, Violations,
     catalogue::{DataSet, ValueType},
     draft::Draft,
@@ -128,13 +128,12 @@ fn refuse_closed(
     );
 }
 
-/// Whether an instant is before the deadline of a unit's level, or of the level it stands in for where its own has none.
+/// Whether an instant is before the deadline for a unit's report, where it has one.
 pub(crate) fn is_on_time(catalogue: &Catalogue, data_set: &DataSet, key: &Key, at: Timestamp) -> bool {
     let vintage = catalogue.vintage(data_set, key.period);
     let Some(unit) = vintage.find(key.org_unit.as_str()).map(|unit| vintage.unit(unit)) else { return true };
-    let deadline = |level: LevelIx| catalogue.deadline(data_set, key.period, level);
-    let stands_in_for = || catalogue.level(unit.level).stands_in_for.filter(|_| unit.is_leaf());
-    deadline(unit.level).or_else(|| deadline(stands_in_for()?)).is_none_or(|deadline| at < deadline)
+    let deadline = catalogue.deadline(data_set, key.period, unit.level, unit.is_leaf());
+    deadline.is_none_or(|deadline| at < deadline)
 }
 
 fn warn_of_outlier(data_set: &DataSet, place: usize, values: &Values, history: &[Values], violations: &mut Violations) {

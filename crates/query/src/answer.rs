@@ -102,7 +102,11 @@ impl Scribe<'_> {
         let deadline = level
             .and_then(|code| catalogue.find_level(code.as_str()))
             .filter(|_| !question.is_window(catalogue))
-            .and_then(|level| catalogue.deadline(data_set, question.period, level));
+            .and_then(|level| {
+                // Where a form is not for the level, who reports it there stands in for another.
+                let stands_in = !data_set.levels().contains(level);
+                catalogue.deadline(data_set, question.period, level, stands_in)
+            });
         let groups = data_set.groups().iter().map(|group| {
             let total = group.total(state.asked.as_of, totals.tally)?;
             // All cells of a group are of one data element.
@@ -490,7 +494,9 @@ mod tests {
         assert_eq!((communes.on_time, communes.warned), (1, 1));
         // Five days after 30 November, at midnight in Vietnam.
         assert_eq!(communes.deadline.unwrap().seconds, 1_670_259_600);
-        assert_eq!((overall.deadline, level(&totals, "district").deadline), (None, None));
+        // A district without communes reports as one; provinces have no deadline, nor have all together.
+        assert_eq!(level(&totals, "district").deadline, communes.deadline);
+        assert_eq!((overall.deadline, level(&totals, "province").deadline), (None, None));
     }
 
     #[test]
