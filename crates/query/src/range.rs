@@ -73,22 +73,7 @@ fn at(catalogue: &Catalogue, last: Question, period: Period) -> Option<Question>
 
 /// What is wrong with a period is told of the field that named it.
 fn rename(refused: Refused, field: &str) -> Refused {
-    let renamed = |violations: &Violations| {
-        let mut renamed = Violations::default();
-        for violation in violations.list() {
-            let mut violation = violation.clone();
-            if violation.field == "period" {
-                field.clone_into(&mut violation.field);
-            }
-            renamed.push(violation);
-        }
-        renamed
-    };
-    match refused {
-        Refused::Malformed(violations) => Refused::Malformed(renamed(&violations)),
-        Refused::Unknown(violations) => Refused::Unknown(renamed(&violations)),
-        other => other,
-    }
+    refused.renamed(|named| if named == "period" { field.to_owned() } else { named.to_owned() })
 }
 
 #[cfg(test)]

@@ -135,19 +135,22 @@ impl Refused {
 
     /// The same, of a field that is inside another.
     pub(crate) fn within(self, path: &str) -> Self {
-        let inside = |violations: &Violations| {
-            let mut moved = Violations::default();
+        self.renamed(|field| format!("{path}{field}"))
+    }
+
+    /// The same, of fields that the caller knows by other names.
+    pub(crate) fn renamed(self, rename: impl Fn(&str) -> String) -> Self {
+        let renamed = |violations: &Violations| {
+            let mut renamed = Violations::default();
             for violation in violations.list() {
-                moved.push(Violation { field: format!("{path}{}", violation.field), ..violation.clone() });
+                renamed.push(Violation { field: rename(&violation.field), ..violation.clone() });
             }
-            moved
+            renamed
         };
         match self {
-            Self::Malformed(violations) => Self::Malformed(inside(&violations)),
-            Self::Unknown(violations) => Self::Unknown(inside(&violations)),
-            Self::Invalid { reason, field, message } => {
-                Self::Invalid { reason, field: format!("{path}{field}"), message }
-            }
+            Self::Malformed(violations) => Self::Malformed(renamed(&violations)),
+            Self::Unknown(violations) => Self::Unknown(renamed(&violations)),
+            Self::Invalid { reason, field, message } => Self::Invalid { reason, field: rename(&field), message },
             other => other,
         }
     }

@@ -32,7 +32,8 @@ impl Selection {
         Ok(Self(Some(chosen)))
     }
 
-    /// Leaves what was not asked about out of an answer: cells, and the indicators, groups and targets that need one of them.
+    /// Leaves what was not asked about out of an answer: cells, the indicators and groups that need one of them, and the targets
+    /// that one of them has to reach. A share of such a cell stays as the number that it is.
     pub(crate) fn apply(&self, data_set: &DataSet, totals: &mut pb::Totals) {
         let Some(chosen) = &self.0 else { return };
         let is_chosen = |place: usize| chosen.get(place).copied().unwrap_or(false);

@@ -237,7 +237,7 @@ impl Snapshot {
         Ok((units, up_to.ok_or(StoreError::Malformed("partition: run `tonghop provision`"))?))
     }
 
-    /// The totals of some units for some of a data set's own periods, by unit in the order asked for. An empty code has none.
+    /// The totals of some units for some of a data set's own periods, by unit in the order asked for.
     ///
     /// # Errors
     /// When the database fails.
@@ -247,7 +247,7 @@ impl Snapshot {
         periods: &[Period],
         org_units: &[&str],
     ) -> Result<Vec<Vec<StoredTotal>>, StoreError> {
-        if org_units.iter().all(|code| code.is_empty()) {
+        if org_units.is_empty() {
             return Ok(vec![Vec::new(); org_units.len()]);
         }
         let rows = sqlx::query(
@@ -264,7 +264,7 @@ impl Snapshot {
     }
 
     /// The own reports of some units for a data set's periods from one to another (none: without end), by unit in the order
-    /// asked for. An empty code has none.
+    /// asked for.
     ///
     /// # Errors
     /// When the database fails.
@@ -275,7 +275,7 @@ impl Snapshot {
         last: Option<Period>,
         org_units: &[&str],
     ) -> Result<Vec<Vec<OwnReport>>, StoreError> {
-        if org_units.iter().all(|code| code.is_empty()) {
+        if org_units.is_empty() {
             return Ok(vec![Vec::new(); org_units.len()]);
         }
         // The names of periods of one kind sort by time.

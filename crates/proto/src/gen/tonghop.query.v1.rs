@@ -17,7 +17,8 @@ pub struct GetTotalsRequest {
     /// next tree has reports.
     #[prost(string, tag = "3")]
     pub period: ::prost::alloc::string::String,
-    /// Only these cells; all without any. Indicators, groups and targets are left out where a cell of theirs is.
+    /// Only these cells; all without any. Indicators and groups are left out where a cell of theirs is, targets where the cell is
+    /// that has to reach them; a goal that is a share of another cell's total is told whether that cell is asked for or not.
     #[prost(message, repeated, tag = "4")]
     pub cells: ::prost::alloc::vec::Vec<CellName>,
     /// As the totals stood then; not set for as they stand. They are recounted from the reports and their earlier revisions, and
@@ -125,7 +126,7 @@ pub struct ListBreakdownRequest {
     /// By what they are sorted; by code if not set. Units with the same number are sorted by code, those without it come last.
     #[prost(message, optional, tag = "5")]
     pub sort_by: ::core::option::Option<SortBy>,
-    /// From the largest down. Codes go up all the same.
+    /// From the largest down. Codes of units with the same number go up all the same; a list that is sorted by code goes down.
     #[prost(bool, tag = "6")]
     pub descending: bool,
     /// Only these cells, as in GetTotalsRequest. Any cell may be sorted by.
@@ -320,7 +321,8 @@ pub struct Revision {
     pub log_sequence: u64,
     #[prost(uint32, tag = "6")]
     pub log_index: u32,
-    /// FATE_ACCEPTED if it ever counted, FATE_SUPERSEDED if a higher one was there before it.
+    /// FATE_ACCEPTED if it ever counted, FATE_SUPERSEDED if a higher one was there before it. FATE_DUPLICATE of a repetition that is
+    /// kept because it showed the unit to have been on time; it has the revision that it repeats.
     #[prost(enumeration = "Fate", tag = "7")]
     pub fate: i32,
     /// Whether it counts at present.
@@ -490,8 +492,8 @@ pub struct LevelTotals {
     /// How many of the reports have warnings; ListReports tells which. 0 in a longer period.
     #[prost(int64, tag = "6")]
     pub warned: i64,
-    /// The instant from which a report of the level is late. Not set where there is no deadline, in a longer period, and for
-    /// all levels together.
+    /// The instant from which a report of the level is late; where units of the level only stand in for those of another, that of
+    /// the other. Not set where there is no deadline, in a longer period, and for all levels together.
     #[prost(message, optional, tag = "7")]
     pub deadline: ::core::option::Option<::prost_types::Timestamp>,
     /// One for each indicator of the data set, in its order.
