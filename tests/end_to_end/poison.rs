@@ -108,6 +108,10 @@ async fn garbage_in_a_batch_is_rejected_report_by_report() {
         received_at_micros,
         ..submitted(Some(number(unit, number_of)))
     };
+    let timed_for = |data_set: &str, received_at_micros| SubmittedReport {
+        received_at_micros,
+        ..submitted(Some(Report { data_set: data_set.to_owned(), ..number("31504", 10) }))
+    };
     let bad = [
         submitted(None),
         submitted(Some(Report::default())),
@@ -122,6 +126,9 @@ async fn garbage_in_a_batch_is_rejected_report_by_report() {
         // Before November 2022 began.
         timed("31504", 10, 0),
         timed("31504", 10, i64::MIN),
+        // No data set, at the first and the last instant there are: on which day that was is not asked of a calendar.
+        timed_for("x", i64::MAX),
+        timed_for("x", i64::MIN),
     ];
     // The largest number there may be, and the last instant there is.
     let good = [
@@ -134,7 +141,7 @@ async fn garbage_in_a_batch_is_rejected_report_by_report() {
     counts_on(&world, &services, "31498", 1, 1_000_000_011_101).await;
 
     let ledger = world.store.fate_counts().await.unwrap();
-    assert_eq!((ledger.accepted, ledger.rejected, ledger.settled()), (5, 12, 17));
+    assert_eq!((ledger.accepted, ledger.rejected, ledger.settled()), (5, 14, 19));
     let of = |submitted: &SubmittedReport| submitted.report.as_ref().unwrap().submission_id.parse().unwrap();
     for (place, reason) in [
         (4, "VALUE_OUT_OF_RANGE"),
@@ -143,6 +150,8 @@ async fn garbage_in_a_batch_is_rejected_report_by_report() {
         (7, "REVISION_OUT_OF_RANGE"),
         (10, "PERIOD_NOT_STARTED"),
         (11, "PERIOD_NOT_STARTED"),
+        (12, "DATA_SET_UNKNOWN"),
+        (13, "DATA_SET_UNKNOWN"),
     ] {
         let submission = world.store.submission(domain::SubmissionId(of(&bad[place]))).await.unwrap().unwrap();
         assert_eq!(submission.fate, Fate::Rejected);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use domain::{
     Catalogue, Catalogues, OrgUnitCode, Period, Severity, Violation,
     catalogue::DataSet,
+    judge,
     settle::{Position, Settled},
 };
 use messaging::{
@@ -12,7 +13,6 @@ use messaging::{
     fates::{self, FatesData, ReportFate, VIOLATIONS_LISTED, ViolationOf},
     subjects,
 };
-use time::OffsetDateTime;
 
 use crate::event::{EventError, rfc3339};
 
@@ -52,10 +52,7 @@ fn province<'c>(catalogue: &'c Catalogue, data_set: Option<&DataSet>, settled: &
     let period = settled.claim.period.parse::<Period>().ok();
     let vintage = match data_set.zip(period) {
         Some((data_set, period)) => catalogue.vintage(data_set, period),
-        None => {
-            let received_at = OffsetDateTime::from(settled.provenance.received_at);
-            catalogue.tree().on(received_at.to_offset(catalogue.utc_offset()).date())
-        }
+        None => catalogue.tree().on(judge::day_of(catalogue, settled.provenance.received_at)),
     };
     let unit = vintage.find(&settled.claim.org_unit)?;
     // From the root down: the nation's own reports are its own.

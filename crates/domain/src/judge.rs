@@ -164,8 +164,9 @@ fn warn_of_outlier(data_set: &DataSet, place: usize, values: &Values, history: &
     });
 }
 
-/// The day of an instant at the place whose days are meant.
-fn day_of(catalogue: &Catalogue, instant: Timestamp) -> Date {
+/// The day of an instant at the place whose days are meant; the last of the year 9999 where it would be later.
+#[must_use]
+pub fn day_of(catalogue: &Catalogue, instant: Timestamp) -> Date {
     OffsetDateTime::from(instant).checked_to_offset(catalogue.utc_offset()).map_or(Date::MAX, OffsetDateTime::date)
 }
 
