@@ -23,6 +23,11 @@ use crate::{
 /// A form with more cells than this is several forms.
 const CELLS_LIMIT: usize = 1000;
 
+/// The most sums of a unit's totals: cells times levels. An event of TOTALS holds all of them, and one takes up to 190 bytes
+/// with its name: together three quarters of what a NATS server takes unless told otherwise. One too large for it would
+/// never be published, and the partition would stand still.
+const SUMS_LIMIT: usize = 4000;
+
 /// A deadline or a closing later than a year after the period is a slip.
 const DAYS_LIMIT: u16 = 366;
 
@@ -116,6 +121,16 @@ fn read_data_set(
         for idle in levels.iter().filter(|level| !cells.iter().any(|cell| cell.levels.contains(*level))) {
             let what =
                 format!("level {} fills none of the cells; take it out of levels", definitions.levels.code(idle));
+            faults.add(file.place(level_codes.span().start), what);
+        }
+        let reporting = definitions.levels.with_standing_in(levels).iter().count();
+        let sums = cells.len() * reporting;
+        if sums > SUMS_LIMIT {
+            let what = format!(
+                "{} cells for {reporting} levels, with those that stand in for others, are {sums} sums in the totals of a unit; \
+                 {SUMS_LIMIT} is the limit, make several forms of it",
+                cells.len()
+            );
             faults.add(file.place(level_codes.span().start), what);
         }
     }
@@ -533,6 +548,35 @@ mod tests {
         assert_eq!(
             assemble(&files, Faults::default()).unwrap_err().to_string(),
             "data_sets/meals.toml: has 1003 cells; 1000 is the limit"
+        );
+    }
+
+    /// Five levels report, one of them in the place of another.
+    #[test]
+    fn totals_too_large_for_an_event_are_refused() {
+        let of = |kinds: usize| {
+            let mut files = Files::sample();
+            files.set(
+                "levels.csv",
+                "code,name_vi,name_en,stands_in_for\ncity,Thành phố,City,\na,A,A,b\nb,B,B,\nc,C,C,\nd,D,D,\nschool,Trường,School,\n",
+            );
+            files.edit(
+                "org_units.csv",
+                "S1,Hoa Mai,school,,C,,",
+                "A,A,a,,C,,\nB,B,b,,A,,\nCC,C,c,,B,,\nD,D,d,,CC,,\nS1,Hoa Mai,school,,D,,",
+            );
+            files.edit("data_elements.csv", "school,kinds", "b|c|d|school,kinds");
+            files.edit(MEALS, "[\"school\"]", "[\"b\", \"c\", \"d\", \"school\"]");
+            let rows: String = (0..kinds).map(|option| format!("o{option},Một,One\n")).collect();
+            files.set("options/kinds.csv", &format!("code,name_vi,name_en\n{rows}"));
+            files.remove("option_groups/kinds.csv");
+            assemble(&files, Faults::default()).map(|_| ()).map_err(|faults| faults.to_string())
+        };
+        assert_eq!(of(798), Ok(()));
+        assert_eq!(
+            of(799).unwrap_err(),
+            "data_sets/meals.toml:5: 801 cells for 5 levels, with those that stand in for others, are 4005 sums in the totals of \
+             a unit; 4000 is the limit, make several forms of it"
         );
     }
 

@@ -88,6 +88,14 @@ impl<'a> Levels<'a> {
         levels.iter().map(|level| self.code(level)).collect::<Vec<_>>().join(", ")
     }
 
+    /// A set of levels and those whose units may report in the place of theirs.
+    pub(crate) fn with_standing_in(&self, levels: LevelSet) -> LevelSet {
+        let reports = |(ix, level): &(LevelIx, &Level)| {
+            levels.contains(*ix) || level.stands_in_for.is_some_and(|other| levels.contains(other))
+        };
+        (0..).map(LevelIx::new).zip(&self.list).filter(reports).map(|(ix, _)| ix).collect()
+    }
+
     /// The levels with their places, from the root down.
     pub(crate) fn placed(&self) -> impl Iterator<Item = (Place<'a>, LevelIx)> {
         self.places.iter().copied().zip((0..).map(LevelIx::new))
