@@ -695,6 +695,8 @@ fn merge<'c>(sheets: &mut Vec<Sheet<'c>>, mut sheet: Sheet<'c>) {
         });
         let moved: Vec<_> = moved.collect();
         other.causes.extend(moved);
+        // A report that takes the place of one judged by another catalogue is in both: once, in its order, for whoever counts.
+        other.causes.sort_by_key(|cause| cause.place);
     }
     if !sheet.deltas.is_empty() {
         sheets.push(sheet);

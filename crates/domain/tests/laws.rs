@@ -281,6 +281,17 @@ impl World {
                 let below = |cause: &Cause| cause.units(sheet.vintage).any(|moved| moved == *unit);
                 assert!(sheet.causes.iter().any(below), "what moves has a cause");
             }
+            let mut causes: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+            for cause in &sheet.causes {
+                for unit in cause.units(sheet.vintage) {
+                    causes.entry(unit).or_default().push(cause.place);
+                }
+            }
+            for (unit, mut places) in causes {
+                // As they are counted: what one report does in several ways stands together.
+                places.dedup();
+                assert!(places.is_sorted_by(|a, b| a < b), "a report moves {unit:?} once: {places:?}");
+            }
             for cause in &sheet.causes {
                 assert_ne!(ledger[cause.place].fate, Fate::Rejected, "{cause:?}");
             }
