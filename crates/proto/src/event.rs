@@ -65,7 +65,7 @@ pub fn encode_accepted(accepted: &Accepted) -> pb::AcceptedReport {
         cells: u32::try_from(cells.len()).unwrap_or(u32::MAX),
         warnings: violations(warnings),
         warnings_omitted: warnings.omitted(),
-        on_time: *on_time,
+        on_time: Some(*on_time),
         notes: notes.iter().map(note).collect(),
     }
 }
@@ -155,7 +155,7 @@ fn decode_accepted(
         provenance: provenance(log_index, received_at_micros, principal),
         report,
         digest: read_digest(&digest)?,
-        on_time,
+        on_time: on_time.unwrap_or(!withdrawn),
         warnings: read_violations(warnings, warnings_omitted),
     })
 }
@@ -262,6 +262,14 @@ mod tests {
         };
         let packed = encode_accepted(&accepted);
         assert_eq!(decode(batch(packed.clone()), Position(99)), Ok(vec![Judged::Accepted(accepted)]));
+
+        let withdrawn = pb::AcceptedReport { withdrawn: true, values: vec![], ..packed.clone() };
+        for (report, is_on_time) in [(&packed, true), (&withdrawn, false)] {
+            let older = pb::AcceptedReport { on_time: None, ..report.clone() };
+            let read = decode(batch(older), Position(99)).unwrap();
+            let [Judged::Accepted(read)] = &read[..] else { panic!("{read:?}") };
+            assert_eq!(read.on_time, is_on_time, "before there were deadlines");
+        }
 
         let too_few = pb::AcceptedReport { values: packed.values[1..].to_vec(), ..packed.clone() };
         assert_eq!(decode(batch(too_few), Position(99)), Err(MalformedVerdict("values")));

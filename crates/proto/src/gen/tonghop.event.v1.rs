@@ -71,9 +71,10 @@ pub struct AcceptedReport {
     pub warnings: ::prost::alloc::vec::Vec<super::super::report::v1::Violation>,
     #[prost(uint32, tag = "15")]
     pub warnings_omitted: u32,
-    /// Whether it has values and came in before the deadline of its data set, period and level.
-    #[prost(bool, tag = "16")]
-    pub on_time: bool,
+    /// Whether it has values and came in before the deadline of its data set, period and level. A message from before there
+    /// were deadlines does not say: what has values was on time.
+    #[prost(bool, optional, tag = "16")]
+    pub on_time: ::core::option::Option<bool>,
     /// The words of the cells that take words.
     #[prost(message, repeated, tag = "17")]
     pub notes: ::prost::alloc::vec::Vec<Note>,
