@@ -48,7 +48,7 @@ impl From<BeginError> for CommitError {
 }
 
 /// Counts a batch, and gives the events to publish. They are in the outbox then.
-pub(crate) async fn commit(shared: &Shared, partition: Partition, batch: &Batch) -> Result<Vec<Outgoing>, CommitError> {
+pub(crate) async fn commit(shared: &Shared, partition: Partition, batch: Batch) -> Result<Vec<Outgoing>, CommitError> {
     // Never closed: the permit is always to be had.
     let _permit = shared.transactions.acquire().await;
     // A connection whose other end is gone would be waited on for ever; the server ends a statement long before.
@@ -58,15 +58,20 @@ pub(crate) async fn commit(shared: &Shared, partition: Partition, batch: &Batch)
         .map_err(|_| StoreError::Unanswered(within))?
 }
 
-async fn commit_now(shared: &Shared, partition: Partition, batch: &Batch) -> Result<Vec<Outgoing>, CommitError> {
-    let mut transaction = shared.store.begin(partition.number(), batch.after).await?;
+async fn commit_now(shared: &Shared, partition: Partition, batch: Batch) -> Result<Vec<Outgoing>, CommitError> {
+    let Batch { after, up_to, judged, quarantined } = batch;
+    let reports = judged.len();
+    let mut transaction = shared.store.begin(partition.number(), after).await?;
 
-    let needed = settle::needed(batch.judged.iter().filter_map(accepted));
-    let ids: Vec<_> = batch.judged.iter().filter_map(Judged::submission_id).collect();
-    let origins: Vec<_> = batch.judged.iter().map(|judged| judged.provenance().origin).collect();
+    let needed = settle::needed(judged.iter().filter_map(accepted));
+    let ids: Vec<_> = judged.iter().filter_map(Judged::submission_id).collect();
+    let origins: Vec<_> = judged.iter().map(|judged| judged.provenance().origin).collect();
     let mut standing = transaction.series(&needed).await?;
-    let judged = batch.judged.iter().map(Judged::provenance);
-    know_catalogues(shared, judged.chain(standing.iter().map(|stored| &stored.provenance))).await?;
+    know_catalogues(
+        shared,
+        judged.iter().map(Judged::provenance).chain(standing.iter().map(|stored| &stored.provenance)),
+    )
+    .await?;
     let mut catalogues = shared.versions.known();
     let further = settle::needed_further(&catalogues, &needed, &standing).map_err(FoldError::from)?;
     if !further.is_empty() {
@@ -75,28 +80,28 @@ async fn commit_now(shared: &Shared, partition: Partition, batch: &Batch) -> Res
         catalogues = shared.versions.known();
     }
     let (known, settled) = transaction.known(&ids, &origins).await?;
-    let changes = fold::settle(&catalogues, standing, known, settled, &batch.judged)?;
+    let changes = fold::settle(&catalogues, standing, known, settled, judged)?;
 
     let units = fold::units(&changes);
     let stored = transaction.totals(&units).await?;
     let moved = fold::add(&changes, stored)?;
     let now = Timestamp::from(shared.clock.now());
     let time = event::rfc3339(now)?;
-    let mut events = event::events(&moved, batch.up_to, &time)?;
-    events.extend(fates::events(&catalogues, &changes.ledger, batch.up_to, &time)?);
+    let mut events = event::events(&moved, up_to, &time)?;
+    events.extend(fates::events(&catalogues, &changes.ledger, up_to, &time)?);
     let packed = (!events.is_empty()).then(|| outbox::pack(&events));
-    let writes: Vec<_> = moved.iter().flat_map(|unit| unit.writes.iter().cloned()).collect();
+    let writes: Vec<_> = moved.into_iter().flat_map(|unit| unit.writes).collect();
 
     let write = Write {
         changes: &changes,
         totals: &writes,
         events: packed.as_deref(),
-        quarantined: &batch.quarantined,
-        position: batch.up_to,
+        quarantined: &quarantined,
+        position: up_to,
         now,
     };
     transaction.commit(&write).await?;
-    tracing::debug!(%partition, reports = batch.judged.len(), totals = writes.len(), up_to = batch.up_to.0, "counted a batch");
+    tracing::debug!(%partition, reports, totals = writes.len(), up_to = up_to.0, "counted a batch");
     Ok(events)
 }
 

@@ -77,9 +77,10 @@ async fn count(shared: &Arc<Shared>, partition: Partition, stop: &Shutdown) -> R
     let relay = Relay::start(Arc::clone(shared), partition);
     let counted = loop {
         let Some(batch) = gather(&mut verdicts, position, shared.limits.max_batch, stop).await else { break Ok(()) };
-        match commit(shared, partition, &batch).await {
+        let up_to = batch.up_to;
+        match commit(shared, partition, batch).await {
             Ok(events) => {
-                position = batch.up_to;
+                position = up_to;
                 relay.publish(position, events).await;
                 if relay.has_ended() {
                     break Err("events could not be published; they are in the outbox".into());

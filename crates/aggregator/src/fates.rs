@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use domain::{
-    Catalogue, Catalogues, OrgUnitCode, Period, Severity, Violation,
+    Catalogue, Catalogues, DataSetCode, OrgUnitCode, Period, Severity, Violation,
     catalogue::DataSet,
     judge,
-    settle::{Position, Settled},
+    settle::{Fate, Position, Settled},
 };
 use messaging::{
     Exact, Outgoing,
@@ -23,25 +23,25 @@ pub(crate) fn events(
     position: Position,
     time: &str,
 ) -> Result<Vec<Outgoing>, EventError> {
-    let mut by_subject: BTreeMap<String, FatesData> = BTreeMap::new();
+    let mut together: BTreeMap<(Option<&OrgUnitCode>, Option<&DataSetCode>, &str), (Fate, Vec<ReportFate>)> =
+        BTreeMap::new();
     for settled in ledger {
         let catalogue = catalogues.find(&settled.provenance.catalogue).unwrap_or_else(|| catalogues.current());
         let data_set = catalogue.find_data_set(&settled.claim.data_set);
         let province = province(catalogue, data_set, settled);
-        let data_set = data_set.map(DataSet::code);
-        let subject = subjects::fates(province, data_set, settled.fate);
-        let data = by_subject.entry(subject).or_insert_with(|| FatesData {
-            province: province.map_or(subjects::UNKNOWN, OrgUnitCode::as_str).to_owned(),
-            data_set: data_set.map_or(subjects::UNKNOWN, |code| code.as_str()).to_owned(),
-            fate: settled.fate.code().to_owned(),
-            log_position: position.0,
-            reports: Vec::new(),
-        });
-        data.reports.push(report(settled)?);
+        let of = (province, data_set.map(DataSet::code), settled.fate.code());
+        together.entry(of).or_insert_with(|| (settled.fate, Vec::new())).1.push(report(settled)?);
     }
-    let mut events = Vec::with_capacity(by_subject.len());
-    for (subject, data) in by_subject {
-        events.extend(fates::messages(&subject, time, data)?);
+    let mut events = Vec::with_capacity(together.len());
+    for ((province, data_set, code), (fate, reports)) in together {
+        let data = FatesData {
+            province: province.map_or(subjects::UNKNOWN, OrgUnitCode::as_str).to_owned(),
+            data_set: data_set.map_or(subjects::UNKNOWN, DataSetCode::as_str).to_owned(),
+            fate: code.to_owned(),
+            log_position: position.0,
+            reports,
+        };
+        events.extend(fates::messages(&subjects::fates(province, data_set, fate), time, data)?);
     }
     Ok(events)
 }

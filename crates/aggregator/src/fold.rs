@@ -27,11 +27,11 @@ pub(crate) fn settle<'c>(
     standing: Vec<Accepted>,
     known: Vec<Known>,
     settled: Vec<Origin>,
-    judged: &[Judged],
+    judged: Vec<Judged>,
 ) -> Result<Changes<'c>, FoldError> {
     let mut book = Book::open(catalogues, standing, known, settled)?;
     for judged in judged {
-        book.settle(judged.clone())?;
+        book.settle(judged)?;
     }
     Ok(book.close())
 }

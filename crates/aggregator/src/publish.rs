@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use domain::settle::Position;
-use messaging::{Outgoing, Partition, Publisher, outbox, subjects};
+use messaging::{Outgoing, Partition, PublishError, Publisher, outbox, subjects};
 use runtime::Backoff;
 use tokio::{sync::mpsc, task::JoinHandle};
 
@@ -90,8 +90,16 @@ fn batches(events: &[Outgoing]) -> impl Iterator<Item = &[Outgoing]> {
     of_one_stream.flat_map(|events| events.chunks(Publisher::BATCH_LIMIT))
 }
 
-/// Publishes events until JetStream has them, then takes them out of the outbox.
+/// Publishes events until JetStream has them, then takes them out of the outbox. What goes to one stream goes in order, and the
+/// two streams do not wait for each other's disk.
 async fn publish(shared: &Shared, partition: Partition, position: Position, events: &[Outgoing]) -> Result<(), Broken> {
+    // Totals are packed before fates.
+    let (totals, fates) = events.split_at(events.partition_point(|event| subjects::is_of_totals(&event.subject)));
+    tokio::try_join!(publish_in_order(shared, partition, totals), publish_in_order(shared, partition, fates))?;
+    Ok(shared.store.published(partition.number(), position).await?)
+}
+
+async fn publish_in_order(shared: &Shared, partition: Partition, events: &[Outgoing]) -> Result<(), PublishError> {
     const TRIES: usize = 8;
     let publisher = Publisher::new(shared.connection.clone());
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
@@ -99,12 +107,12 @@ async fn publish(shared: &Shared, partition: Partition, position: Position, even
         let mut tries = 1;
         while let Err(error) = publisher.publish_atomically(batch).await {
             if tries == TRIES {
-                return Err(error.into());
+                return Err(error);
             }
             tracing::warn!(%partition, %error, tries, "events are not durable yet; trying again");
             tries += 1;
             tokio::time::sleep(backoff.next_delay()).await;
         }
     }
-    Ok(shared.store.published(partition.number(), position).await?)
+    Ok(())
 }

@@ -1,6 +1,9 @@
 //! The catalogue: the versioned definition of what may be reported, by whom, and how it adds up.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use rustc_hash::FxHashMap;
 use time::{Date, Duration, Time, UtcOffset};
@@ -505,6 +508,8 @@ pub struct Catalogue {
     tree: OrgTree,
     data_sets: Vec<DataSet>,
     utc_offset: UtcOffset,
+    /// How many units of each level are expected, for every unit; by data set and vintage, counted when first asked for.
+    expected: Vec<OnceLock<Box<[u32]>>>,
 }
 
 impl Catalogue {
@@ -519,7 +524,8 @@ impl Catalogue {
         utc_offset: UtcOffset,
     ) -> Self {
         data_sets.sort_by(|a, b| a.code().cmp(b.code()));
-        Self { version, levels, tree, data_sets, utc_offset }
+        let expected = vec![OnceLock::new(); data_sets.len() * tree.vintages().len()];
+        Self { version, levels, tree, data_sets, utc_offset, expected }
     }
 
     /// The version.
@@ -661,14 +667,30 @@ impl Catalogue {
     }
 
     /// How many units of each level are expected to report a data set, in the subtree of a unit. Levels with none are left out.
+    /// Both are this catalogue's: of a tree or a form of another nothing is expected.
     #[must_use]
     pub fn expected(&self, data_set: &DataSet, vintage: &Vintage, unit: UnitIx) -> Vec<(LevelIx, u32)> {
-        let mut counts = vec![0_u32; self.levels.len()];
-        for unit in vintage.subtree(unit).filter(|unit| self.reports(data_set, vintage, *unit)) {
-            counts[vintage.unit(unit).level.get()] += 1;
+        let form = self.data_sets.iter().position(|own| std::ptr::eq(own, data_set));
+        let tree = self.tree.vintages().iter().position(|own| std::ptr::eq(own, vintage));
+        let Some((form, tree)) = form.zip(tree) else { return Vec::new() };
+        let table = &self.expected[form * self.tree.vintages().len() + tree];
+        let table = table.get_or_init(|| self.count_expected(data_set, vintage));
+        let levels = self.levels.len();
+        let counts = table[unit.get() * levels..][..levels].iter().copied();
+        (0..).map(LevelIx::new).zip(counts).filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// Counts each unit that reports at itself and at every unit above it: one walk for all, where the nation alone would be a
+    /// walk over eleven thousand units.
+    fn count_expected(&self, data_set: &DataSet, vintage: &Vintage) -> Box<[u32]> {
+        let levels = self.levels.len();
+        let mut table = vec![0; vintage.units().count() * levels];
+        for (reporting, unit) in vintage.units().filter(|(ix, _)| self.reports(data_set, vintage, *ix)) {
+            for above in vintage.with_ancestors(reporting) {
+                table[above.get() * levels + unit.level.get()] += 1;
+            }
         }
-        let levels = (0..).map(LevelIx::new).zip(counts);
-        levels.filter(|(_, count)| *count > 0).collect()
+        table.into()
     }
 }
 

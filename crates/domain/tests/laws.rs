@@ -737,6 +737,25 @@ fn the_latest_value_is_found_before_a_week_without_one() {
     }
 }
 
+/// How many are expected at a unit is how many of its subtree report.
+#[test]
+fn who_is_expected_is_who_reports() {
+    for catalogue in Setting::new(&[3, 0, 1]).versions {
+        for data_set in catalogue.data_sets() {
+            for vintage in catalogue.tree().vintages() {
+                for (unit, _) in vintage.units() {
+                    let mut counted = BTreeMap::new();
+                    for below in vintage.subtree(unit).filter(|below| catalogue.reports(data_set, vintage, *below)) {
+                        *counted.entry(vintage.unit(below).level).or_insert(0) += 1;
+                    }
+                    let counted: Vec<_> = counted.into_iter().collect();
+                    assert_eq!(catalogue.expected(data_set, vintage, unit), counted);
+                }
+            }
+        }
+    }
+}
+
 /// A form got a cell at its end after totals were stored: what is reported for it counts, and nothing is lost.
 #[test]
 fn a_stored_total_grows_with_its_form() {

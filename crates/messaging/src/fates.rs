@@ -123,8 +123,10 @@ pub fn messages(subject: &str, time: &str, data: FatesData) -> Result<Vec<Outgoi
             waiting.push(data);
         } else {
             let rest = data.reports.split_off(data.reports.len() / 2);
+            let first = std::mem::take(&mut data.reports);
+            // The last is taken next.
             waiting.push(FatesData { reports: rest, ..data.clone() });
-            waiting.push(data);
+            waiting.push(FatesData { reports: first, ..data });
         }
     }
     Ok(messages)

@@ -37,7 +37,17 @@ pub(crate) struct OrderedReader {
     filter: String,
     /// The position of the last message that was handed out.
     after: u64,
+    content: Content,
     delivery: Option<Delivery>,
+}
+
+/// What is delivered of each message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    /// All of it.
+    Whole,
+    /// Its subject and headers, without the payload.
+    Headers,
 }
 
 struct Delivery {
@@ -49,7 +59,12 @@ struct Delivery {
 impl OrderedReader {
     /// A reader of what stands after a position.
     pub(crate) fn new(connection: Connection, stream: &'static str, filter: String, after: u64) -> Self {
-        Self { connection, stream, filter, after, delivery: None }
+        Self { connection, stream, filter, after, content: Content::Whole, delivery: None }
+    }
+
+    /// The same, with no more of each message than that.
+    pub(crate) fn only(self, content: Content) -> Self {
+        Self { content, ..self }
     }
 
     /// The next message and its position. Waits for as long as there is none; may be dropped while it waits.
@@ -82,7 +97,7 @@ impl OrderedReader {
         let broken = |error: &dyn std::fmt::Display| ReadError::new(self.stream, error);
         let delivery = match &mut self.delivery {
             Some(delivery) => delivery,
-            none => none.insert(open(&self.connection, self.stream, &self.filter, self.after).await?),
+            none => none.insert(open(&self.connection, self.stream, &self.filter, self.after, self.content).await?),
         };
         let message = match delivery.messages.next().await {
             None => return Err(broken(&"the delivery ended")),
@@ -102,7 +117,13 @@ impl OrderedReader {
     }
 }
 
-async fn open(connection: &Connection, stream: &'static str, filter: &str, after: u64) -> Result<Delivery, ReadError> {
+async fn open(
+    connection: &Connection,
+    stream: &'static str,
+    filter: &str,
+    after: u64,
+    content: Content,
+) -> Result<Delivery, ReadError> {
     let config = pull::Config {
         description: Some("Reads in order from a position kept elsewhere".to_owned()),
         filter_subject: filter.to_owned(),
@@ -114,6 +135,7 @@ async fn open(connection: &Connection, stream: &'static str, filter: &str, after
         ack_policy: AckPolicy::None,
         replay_policy: ReplayPolicy::Instant,
         max_deliver: 1,
+        headers_only: content == Content::Headers,
         memory_storage: true,
         num_replicas: 1,
         inactive_threshold: Duration::from_secs(30),

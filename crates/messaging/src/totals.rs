@@ -4,12 +4,13 @@
 //! the next.
 
 use bytes::Bytes;
+use domain::{LevelCode, OrgUnitCode};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Connection, Exact, ReadError,
     cloud_event::{CloudEvent, EventData},
-    ordered::{OrderedReader, last_position},
+    ordered::{Content, OrderedReader, last_position},
     subjects,
 };
 
@@ -53,8 +54,9 @@ pub struct Cause {
 }
 
 impl Cause {
-    /// How many reports are listed: a national total moves by thousands at once.
-    pub const LIMIT: usize = 10;
+    /// How many reports are listed: a national total moves by thousands at once, and each of them would be listed in ten or
+    /// more events. They are there to begin looking with; who all of them were, the query service tells.
+    pub const LIMIT: usize = 3;
 }
 
 /// A report that moved a total.
@@ -147,12 +149,37 @@ impl TotalsFeed {
     /// # Errors
     /// When the stream was not provisioned or JetStream does not answer.
     pub async fn from_now(connection: Connection) -> Result<Self, ReadError> {
+        Self::of(connection, subjects::TOTALS_SUBJECTS[0].to_owned()).await
+    }
+
+    /// A feed of the events about one unit's totals that are published after this call.
+    ///
+    /// # Errors
+    /// When the stream was not provisioned or JetStream does not answer.
+    pub async fn of_unit_from_now(
+        connection: Connection,
+        level: &LevelCode,
+        org_unit: &OrgUnitCode,
+    ) -> Result<Self, ReadError> {
+        Self::of(connection, subjects::totals_of(level, org_unit)).await
+    }
+
+    /// A feed of the subjects of the events that are published after this call, without their payloads: for whom it is enough
+    /// to hear which totals moved.
+    ///
+    /// # Errors
+    /// When the stream was not provisioned or JetStream does not answer.
+    pub async fn subjects_from_now(connection: Connection) -> Result<Self, ReadError> {
+        let Self { reader } = Self::from_now(connection).await?;
+        Ok(Self { reader: reader.only(Content::Headers) })
+    }
+
+    async fn of(connection: Connection, filter: String) -> Result<Self, ReadError> {
         let after = last_position(&connection, subjects::TOTALS).await?;
-        let filter = subjects::TOTALS_SUBJECTS[0].to_owned();
         Ok(Self { reader: OrderedReader::new(connection, subjects::TOTALS, filter, after) })
     }
 
-    /// The next event's subject and payload; waits for as long as there is none. May be dropped while it waits.
+    /// The next event's subject and its payload, where the feed has payloads; waits for as long as there is none. May be dropped while it waits.
     pub async fn next(&mut self) -> (String, Bytes) {
         let (_, message) = self.reader.next().await;
         (message.subject.to_string(), message.message.payload)

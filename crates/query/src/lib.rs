@@ -104,7 +104,7 @@ impl Query {
         let store = Store::connect("query", store).await?;
         let connection = Connection::open("query", nats).await?;
         let partitions = connection.partitions().await?;
-        let feed = TotalsFeed::from_now(connection.clone()).await?;
+        let feed = TotalsFeed::subjects_from_now(connection.clone()).await?;
         let reader = Arc::new(Reader::new(catalogue, store.clone(), look_out.clone(), partitions, limits));
         let hub = Arc::new(Hub::new(limits.max_watchers, limits.max_watched, half_of_the_connections));
         Ok(Self { listener, local_addr, connection, feed, store, look_out, reader, hub, limits: limits.clone() })

@@ -15,7 +15,7 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum BeginError {
     /// The partition does not stand where the batch starts: another aggregator counted on, or a commit whose answer was
-    /// lost had come through. Read on from where it stands.
+    /// lost had come through. What is in the outbox may not be published and goes first; then read on from where it stands.
     #[error("the partition stands at position {}, not at {}", .stands.0, .expected.0)]
     Moved {
         /// Where it stands.
@@ -42,7 +42,7 @@ pub struct Write<'a> {
     pub changes: &'a Changes<'a>,
     /// The totals that moved.
     pub totals: &'a [TotalWrite],
-    /// The events about them, packed; none where nothing moved.
+    /// The events about them and about what became of reports, packed; none where there are none.
     pub events: Option<&'a [u8]>,
     /// Messages that could not be read.
     pub quarantined: &'a [Quarantined],

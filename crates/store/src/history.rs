@@ -34,7 +34,8 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn earlier(&self, questions: &[EarlierThan]) -> Result<Vec<Vec<Earlier>>, StoreError> {
-        // Names of one kind of period are ordered as their times are.
+        // Names of one kind of period are ordered as their times are. The whole is not sorted by the database: with its numbers
+        // it can be megabytes, and each answer is a few rows.
         let rows = sqlx::query(
             "SELECT question.place, earlier.period, earlier.cells
              FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[]) WITH ORDINALITY
@@ -44,8 +45,7 @@ impl Store {
                  WHERE report.data_set = question.data_set AND report.org_unit = question.org_unit
                      AND report.period < question.period AND NOT report.withdrawn
                  ORDER BY report.period DESC LIMIT question.most
-             ) AS earlier
-             ORDER BY question.place, earlier.period DESC",
+             ) AS earlier",
         )
         .bind(questions.iter().map(|question| question.data_set.as_str()).collect::<Vec<_>>())
         .bind(questions.iter().map(|question| question.org_unit.as_str()).collect::<Vec<_>>())
@@ -66,6 +66,9 @@ impl Store {
                 let values = Values::from(row.try_get::<Vec<Option<i64>>, _>("cells")?);
                 answer.push(Earlier { period, values });
             }
+        }
+        for answer in &mut answers {
+            answer.sort_unstable_by(|a: &Earlier, b: &Earlier| b.period.cmp(&a.period));
         }
         Ok(answers)
     }

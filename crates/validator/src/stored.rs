@@ -48,13 +48,14 @@ impl Questions {
             .into_iter()
             .map(|(Key { data_set, period, org_unit }, most)| EarlierThan { data_set, org_unit, period, most })
             .collect();
+        let mut answers = Vec::with_capacity(questions.len());
         for questions in questions.chunks(TOGETHER) {
-            let answers = in_time(store.earlier(questions)).await?;
-            for (EarlierThan { data_set, org_unit, period, most: _ }, earlier) in questions.iter().zip(answers) {
-                let key = Key { data_set: data_set.clone(), period: *period, org_unit: org_unit.clone() };
-                let history = History::of(catalogue, &key, earlier);
-                stored.histories.insert(key, history);
-            }
+            answers.extend(in_time(store.earlier(questions)).await?);
+        }
+        for (EarlierThan { data_set, org_unit, period, most: _ }, earlier) in questions.into_iter().zip(answers) {
+            let key = Key { data_set, period, org_unit };
+            let history = History::of(catalogue, &key, earlier);
+            stored.histories.insert(key, history);
         }
         if !self.closed.is_empty() {
             let closed: Vec<_> = self.closed.into_iter().collect();

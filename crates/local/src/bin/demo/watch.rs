@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::Context as _;
-use domain::LevelCode;
+use domain::{LevelCode, OrgUnitCode};
 use local::Stack;
 use messaging::{
     subjects,
@@ -24,11 +24,12 @@ pub(crate) struct Counting(JoinHandle<anyhow::Result<Counted>>);
 impl Counting {
     /// Follows the events from now on, until each form's national total has that many reports.
     pub(crate) async fn start(stack: &Stack, mut missing: BTreeMap<&'static str, i64>) -> anyhow::Result<Self> {
-        let mut feed = TotalsFeed::from_now(stack.connection.clone()).await?;
         let national: LevelCode = stack.catalogue.levels().first().context("the catalogue has no levels")?.code.clone();
-        let forms = [IDENTITY, ORGANISATION].into_iter().map(|(code, period)| {
-            Ok((subjects::totals(&national, &"VN".parse()?, &code.parse()?, period.parse()?), code))
-        });
+        let nation: OrgUnitCode = "VN".parse()?;
+        let mut feed = TotalsFeed::of_unit_from_now(stack.connection.clone(), &national, &nation).await?;
+        let forms = [IDENTITY, ORGANISATION]
+            .into_iter()
+            .map(|(code, period)| Ok((subjects::totals(&national, &nation, &code.parse()?, period.parse()?), code)));
         let forms: BTreeMap<String, &'static str> = forms.collect::<anyhow::Result<_>>()?;
         Ok(Self(tokio::spawn(async move {
             let mut counted = Counted::new();
