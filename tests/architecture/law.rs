@@ -42,7 +42,8 @@ pub(crate) const DOORS: &[(&str, &[&str])] = &[
     ("sqlx", &["store", "local", "tests"]),
     // A local system's own spool, and no store of ours.
     ("rusqlite", &["client"]),
-    ("prost", &["proto", "messaging", "client"]),
+    // tests reads what stands in the logs.
+    ("prost", &["proto", "messaging", "client", "tests"]),
     ("prost-types", &["proto"]),
     ("tonic-prost", &["proto"]),
     ("tonic-prost-build", &["proto"]),

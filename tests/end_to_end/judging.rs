@@ -118,7 +118,11 @@ async fn history_warns_and_is_waited_for() {
     world.postgres.kill_hard().await.unwrap();
     let unlike = citizens("202211", 1_000_000);
     services.submit(&unlike).await.unwrap();
-    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    eventually("the report is taken, and waits", || async {
+        let (_, backlog) = world.stream("REPORTS").await?;
+        if backlog.waiting == 0 && backlog.being_judged > 0 { Ok(()) } else { Err(format!("{backlog:?}")) }
+    })
+    .await;
     assert!(!judging.is_finished());
     world.postgres.restart().await.unwrap();
     let told = services.fate(&unlike.submission_id).await;

@@ -16,6 +16,9 @@ use messaging::{
 
 use crate::event::{EventError, rfc3339};
 
+/// Province and data set, none where there is none of the name that a report gives, and the fate's code.
+type Subject<'c> = (Option<&'c OrgUnitCode>, Option<&'c DataSetCode>, &'static str);
+
 /// The events of a batch: one for each province, data set and fate, unless that would be too large.
 pub(crate) fn events(
     catalogues: &Catalogues,
@@ -23,8 +26,7 @@ pub(crate) fn events(
     position: Position,
     time: &str,
 ) -> Result<Vec<Outgoing>, EventError> {
-    let mut together: BTreeMap<(Option<&OrgUnitCode>, Option<&DataSetCode>, &str), (Fate, Vec<ReportFate>)> =
-        BTreeMap::new();
+    let mut together: BTreeMap<Subject<'_>, (Fate, Vec<ReportFate>)> = BTreeMap::new();
     for settled in ledger {
         let catalogue = catalogues.find(&settled.provenance.catalogue).unwrap_or_else(|| catalogues.current());
         let data_set = catalogue.find_data_set(&settled.claim.data_set);

@@ -68,7 +68,7 @@ impl Store {
             }
         }
         for answer in &mut answers {
-            answer.sort_unstable_by(|a: &Earlier, b: &Earlier| b.period.cmp(&a.period));
+            answer.sort_unstable_by_key(|earlier: &Earlier| std::cmp::Reverse(earlier.period));
         }
         Ok(answers)
     }
