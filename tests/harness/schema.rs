@@ -1,4 +1,5 @@
-//! The schemas of events, as their readers get them.
+//! The schemas of events, as their readers get them. Readers ignore fields that they do not know, so that there may be new ones;
+//! what we publish has none that is not in the schema.
 
 use std::path::{Path, PathBuf};
 
@@ -36,7 +37,9 @@ impl Schema {
         let text = std::fs::read(Self::folder().join("schemas").join(name)).unwrap();
         let text: Value = serde_json::from_slice(&text).unwrap();
         jsonschema::meta::validate(&text).unwrap();
-        let validator = jsonschema::options().should_validate_formats(true).build(&text).unwrap();
+        let mut strict = text.clone();
+        closed(&mut strict);
+        let validator = jsonschema::options().should_validate_formats(true).build(&strict).unwrap();
         Self { validator, text }
     }
 
@@ -55,6 +58,21 @@ impl Schema {
         let event: Value = serde_json::from_slice(event).unwrap();
         let faults = self.faults(&event);
         assert!(faults.is_empty(), "{faults:#?} in {event:#}");
+    }
+}
+
+/// Refuses what a schema does not name.
+fn closed(schema: &mut Value) {
+    match schema {
+        Value::Array(parts) => parts.iter_mut().for_each(closed),
+        Value::Object(parts) => {
+            parts.values_mut().for_each(closed);
+            if parts.get("properties").is_some_and(|properties| properties.is_object()) {
+                let before = parts.insert("additionalProperties".to_owned(), Value::Bool(false));
+                assert!(before.is_none(), "readers may get fields that they do not know: {parts:?}");
+            }
+        }
+        _ => {}
     }
 }
 
