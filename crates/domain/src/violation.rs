@@ -99,8 +99,6 @@ reasons! {
     RuleBroken = "RULE_BROKEN",
     /// The value is unlike the unit's own earlier ones. Only ever a warning.
     Outlier = "OUTLIER",
-    /// The bytes are not a report.
-    Undecodable = "UNDECODABLE",
 }
 
 impl fmt::Display for Reason {

@@ -532,10 +532,6 @@ mod reasons_are_documented {
             Reason::SubmissionIdReused | Reason::RevisionConflict => {
                 Arises::Tested(include_str!("../../../tests/end_to_end/fates.rs"), "what_was_said_first_stands")
             }
-            Reason::Undecodable => Arises::Tested(
-                include_str!("../../../tests/end_to_end/poison.rs"),
-                "bytes_that_are_no_batch_are_quarantined",
-            ),
             Reason::SubmissionIdMalformed => draft(Draft { submission_id: "1", ..good() }),
             Reason::DataSetUnknown => draft(Draft { data_set: "lax", ..good() }),
             Reason::PeriodMalformed => draft(Draft { period: "2022-11", ..good() }),
@@ -595,15 +591,40 @@ mod reasons_are_documented {
         assert_eq!((found.list().len(), found.list()[0].reason), (1, Reason::ReportMissing));
     }
 
+    /// The rows of the first or second table.
+    fn rows(table: usize) -> Vec<Vec<&'static str>> {
+        let text = include_str!("../REASONS.md").split("\n## ").nth(table).unwrap();
+        let rows = text.lines().filter(|line| line.starts_with("| `"));
+        rows.map(|line| line.trim_matches('|').split('|').map(str::trim).collect()).collect()
+    }
+
+    /// Goal: what the collector says beside violations is listed in its words, each with the test in which it is said.
+    #[test]
+    fn passing_refusals_have_their_rows() {
+        let said = include_str!("../../collector/src/refused.rs");
+        let tests = [
+            ("limits", include_str!("../../../tests/end_to_end/limits.rs")),
+            ("shutdown", include_str!("../../../tests/end_to_end/shutdown.rs")),
+        ];
+        let rows = rows(1);
+        for row in &rows {
+            let [code, en, vi, test] = row[..] else { panic!("{row:?}") };
+            let code = code.replace('`', "\"");
+            for words in [&code, &format!("\"{en}\""), &format!("\"{vi}\"")] {
+                assert!(said.contains(words), "the collector does not say {words}");
+            }
+            let (file, name) = test.trim_matches('`').split_once("::").unwrap();
+            let (_, text) = tests.iter().find(|(known, _)| *known == file).unwrap();
+            let body = text.split(&format!("fn {name}()")).nth(1).unwrap_or_else(|| panic!("no {test}"));
+            assert!(body.split("\n}").next().unwrap().contains(&code), "{test} does not expect {code}");
+        }
+        assert_eq!(rows.len(), said.matches("Some((\n").count(), "each refusal of the collector's has its row");
+    }
+
     /// Each has its row, in order, with what to do in both languages; there is no other row.
     #[test]
     fn each_has_its_row() {
-        let table = include_str!("../REASONS.md");
-        let rows: Vec<Vec<&str>> = table
-            .lines()
-            .filter(|line| line.starts_with("| `"))
-            .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
-            .collect();
+        let rows = rows(0);
         let codes: Vec<&str> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
         assert_eq!(codes, Reason::ALL.iter().map(|reason| reason.code()).collect::<Vec<_>>());
         for row in &rows {
