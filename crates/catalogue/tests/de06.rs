@@ -455,7 +455,7 @@ fn every_level_has_a_deadline_after_those_below() {
     let organisation = data_set("organisation");
     let deadline = |level| {
         let level = de06().find_level(level).unwrap();
-        de06().deadline(organisation, "2022Q4".parse().unwrap(), level).unwrap()
+        de06().deadline(organisation, "2022Q4".parse().unwrap(), level, false).unwrap()
     };
     assert_eq!(deadline("province"), time::macros::datetime!(2022-12-26 00:00 +7).into());
     assert_eq!(deadline("commune"), time::macros::datetime!(2022-12-18 00:00 +7).into());

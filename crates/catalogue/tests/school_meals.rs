@@ -82,7 +82,7 @@ fn another_programme_has_its_own_forms() {
     let week = "2025W40".parse().unwrap();
     let school = catalogue().find_level("school").unwrap();
     // The week ends on Sunday, 5 October; two days later is Tuesday, and four weeks later 2 November.
-    let deadline = catalogue().deadline(weekly(), week, school).unwrap();
+    let deadline = catalogue().deadline(weekly(), week, school, false).unwrap();
     assert_eq!(deadline, datetime!(2025-10-08 00:00 +7).into());
     assert_eq!(catalogue().closes_at(weekly(), week), Some(datetime!(2025-11-03 00:00 +7).into()));
     assert_eq!(catalogue().closes_at(inspection(), "2025S2".parse().unwrap()), None);
