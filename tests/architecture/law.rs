@@ -8,11 +8,12 @@ pub(crate) const MAY_USE: &[(&str, &[&str])] = &[
     ("messaging", &["domain", "proto"]),
     ("store", &["domain"]),
     ("runtime", &[]),
+    ("access", &["domain"]),
     ("client", &["proto"]),
-    ("collector", &["domain", "catalogue", "proto", "messaging", "runtime"]),
-    ("validator", &["domain", "catalogue", "proto", "messaging", "store", "runtime"]),
+    ("collector", &["domain", "access", "catalogue", "proto", "messaging", "runtime"]),
+    ("validator", &["domain", "access", "catalogue", "proto", "messaging", "store", "runtime"]),
     ("aggregator", &["domain", "catalogue", "messaging", "store", "runtime"]),
-    ("query", &["domain", "catalogue", "proto", "messaging", "store", "runtime"]),
+    ("query", &["domain", "access", "catalogue", "proto", "messaging", "store", "runtime"]),
     ("cli", EVERYTHING),
     ("local", EVERYTHING),
     ("tests", EVERYTHING),
@@ -20,6 +21,7 @@ pub(crate) const MAY_USE: &[(&str, &[&str])] = &[
 
 const EVERYTHING: &[&str] = &[
     "domain",
+    "access",
     "catalogue",
     "proto",
     "messaging",
@@ -50,6 +52,9 @@ pub(crate) const DOORS: &[(&str, &[&str])] = &[
     ("protox", &["proto"]),
     ("tonic", &["proto", "runtime", "collector", "query", "client", "cli", "local", "tests"]),
     ("tonic-health", &["runtime"]),
+    // What proves who somebody is.
+    ("jsonwebtoken", &["access"]),
+    ("rcgen", &["access"]),
 ];
 
 /// What must not even come in through somebody else's normal or build dependencies.
@@ -63,6 +68,7 @@ pub(crate) const MUST_NOT_REACH: &[(&str, &[&str])] = &[
     ("messaging", &["sqlx"]),
     ("store", &["async-nats", "prost", "tonic"]),
     ("runtime", &["sqlx", "async-nats"]),
+    ("access", &["prost", "sqlx", "async-nats", "tonic"]),
     // Others embed it: what only a service needs is not for them.
     ("client", &["sqlx", "async-nats", "clap", "tonic-health", "tracing-subscriber"]),
 ];

@@ -90,10 +90,6 @@ code!(
     /// An indicator, that is a ratio of two totals: `id_card_coverage_rate`.
     IndicatorCode, 64
 );
-code!(
-    /// The name of an authenticated sender or reader.
-    PrincipalName, 64
-);
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod access;
 mod calendar;
 pub mod catalogue;
 mod code;
@@ -29,9 +30,7 @@ pub mod words;
 
 pub use calendar::Calendar;
 pub use catalogue::{Catalogue, CatalogueVersion, Catalogues};
-pub use code::{
-    CodeError, DataElementCode, DataSetCode, IndicatorCode, LevelCode, OptionCode, OrgUnitCode, PrincipalName,
-};
+pub use code::{CodeError, DataElementCode, DataSetCode, IndicatorCode, LevelCode, OptionCode, OrgUnitCode};
 pub use digest::ContentDigest;
 pub use period::{DateSpan, Period, PeriodError, PeriodType};
 pub use report::{Content, Key, Note, Report, SubmissionId, Values};

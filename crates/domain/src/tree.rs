@@ -192,6 +192,23 @@ impl OrgTree {
         }
     }
 
+    /// Whether a code means the same unit on both days: codes were not given anew in between, or it goes on all the same, as the
+    /// root does and every unit whose row does.
+    #[must_use]
+    pub fn is_named_alike(&self, code: &OrgUnitCode, one: Date, other: Date) -> bool {
+        let (earlier, later) = (one.min(other), one.max(other));
+        if !self.recoded.iter().any(|day| earlier < *day && *day <= later) {
+            return true;
+        }
+        let (old, new) = (self.on(earlier), self.on(later));
+        match (old.find(code.as_str()), new.find(code.as_str())) {
+            (Some(before), Some(after)) => {
+                (before == old.root && after == new.root) || old.unit(before).valid_from == new.unit(after).valid_from
+            }
+            _ => false,
+        }
+    }
+
     /// The trees in force from a day to another and not on the last, the oldest first, each with a day on which it was in force.
     pub fn vintages_within(&self, first: Date, last: Date) -> impl Iterator<Item = (Date, &Vintage)> {
         let (from, to) = (self.place_on(first), self.place_on(last));

@@ -1,0 +1,251 @@
+//! Issuing certificates and tokens. Needs the keys that nobody but the operator has.
+
+use std::{net::IpAddr, path::Path};
+
+use domain::access::PrincipalName;
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, PublicKeyData, SanType, SerialNumber,
+};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _};
+use time::{Duration, OffsetDateTime};
+use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, KeyUsage};
+
+use crate::{
+    AUDIENCE, About, FileError, ISSUER, Issued, Kind, Layout, Locked, PRINCIPAL_URI, certificate, file, key_set,
+    keys::KeysError,
+    layout,
+    token::{self, Claims},
+    trust,
+};
+
+/// How long an authority's certificate is valid.
+const AUTHORITY_DAYS: i64 = 3_650;
+
+/// A certificate is valid from a little before it was made: clocks differ.
+const BEFORE: Duration = Duration::hours(1);
+
+/// Signs certificates and tokens.
+pub struct Authority {
+    keys: Layout,
+    issuer: Issuer<'static, KeyPair>,
+    tokens: KeyPair,
+}
+
+impl std::fmt::Debug for Authority {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Authority").field("keys", &self.keys).finish_non_exhaustive()
+    }
+}
+
+/// A client's certificate and its key, to be handed over.
+#[derive(Clone)]
+pub struct IssuedCertificate {
+    /// The certificate, PEM.
+    pub certificate: String,
+    /// Its key, PEM.
+    pub key: String,
+    /// What was noted of it.
+    pub issued: Issued,
+}
+
+/// A token, to be handed over.
+#[derive(Clone)]
+pub struct IssuedToken {
+    /// The token.
+    pub token: String,
+    /// What was noted of it.
+    pub issued: Issued,
+}
+
+impl std::fmt::Debug for IssuedCertificate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.issued.fmt(f)
+    }
+}
+
+impl std::fmt::Debug for IssuedToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.issued.fmt(f)
+    }
+}
+
+impl Authority {
+    /// The authority of a keys directory.
+    ///
+    /// # Errors
+    /// When its keys cannot be read.
+    pub fn open(keys: &Layout) -> Result<Self, KeysError> {
+        let ca = file::read(&keys.authority(layout::CA))?;
+        let issuer = Issuer::from_ca_cert_pem(&ca, read_key(&keys.authority(layout::CA_KEY))?)?;
+        let tokens = read_key(&keys.authority(layout::TOKENS_KEY))?;
+        Ok(Self { keys: keys.clone(), issuer, tokens })
+    }
+
+    /// Issues a client certificate to each of some principals.
+    ///
+    /// # Errors
+    /// When a certificate cannot be made or noted.
+    pub fn issue_certificates(
+        &self,
+        principals: &[PrincipalName],
+        valid_for: Duration,
+        now: OffsetDateTime,
+    ) -> Result<Vec<IssuedCertificate>, KeysError> {
+        let issued = principals.iter().map(|principal| self.certificate(principal, valid_for, now));
+        let issued = issued.collect::<Result<Vec<_>, _>>()?;
+        let _locked = Locked::dir(self.keys.dir())?;
+        Issued::note(&self.keys, issued.iter().map(|certificate| certificate.issued.clone()).collect())?;
+        Ok(issued)
+    }
+
+    /// Issues a client certificate.
+    ///
+    /// # Errors
+    /// When it cannot be made or noted.
+    pub fn issue_certificate(
+        &self,
+        principal: &PrincipalName,
+        valid_for: Duration,
+        now: OffsetDateTime,
+    ) -> Result<IssuedCertificate, KeysError> {
+        let mut issued = self.issue_certificates(std::slice::from_ref(principal), valid_for, now)?;
+        issued.pop().ok_or(KeysError::Made("no certificate".to_owned()))
+    }
+
+    /// Issues a token, for the services of this system or for another audience.
+    ///
+    /// # Errors
+    /// When it cannot be made or noted.
+    pub fn issue_token(
+        &self,
+        principal: &PrincipalName,
+        valid_for: Duration,
+        audience: Option<&str>,
+        now: OffsetDateTime,
+    ) -> Result<IssuedToken, KeysError> {
+        let expires = now + valid_for;
+        let id = uuid::Uuid::now_v7().to_string();
+        let claims = Claims {
+            iss: ISSUER.to_owned(),
+            aud: audience.unwrap_or(AUDIENCE).into(),
+            sub: principal.to_string(),
+            jti: id.clone(),
+            exp: expires.unix_timestamp(),
+            nbf: None,
+            iat: now.unix_timestamp(),
+        };
+        let key_id = key_set::id_of(self.tokens.public_key_raw());
+        let token = token::sign(&key_id, self.tokens.serialized_der(), &claims)
+            .map_err(|error| KeysError::Made(error.to_string()))?;
+        let issued = Issued { kind: Kind::Token, id, principal: principal.clone(), issued: now, expires };
+        let _locked = Locked::dir(self.keys.dir())?;
+        Issued::note(&self.keys, vec![issued.clone()])?;
+        Ok(IssuedToken { token, issued })
+    }
+
+    /// Makes a client's certificate and does not note it.
+    pub(crate) fn certificate(
+        &self,
+        principal: &PrincipalName,
+        valid_for: Duration,
+        now: OffsetDateTime,
+    ) -> Result<IssuedCertificate, KeysError> {
+        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
+        let mut params = params(principal.as_str(), now, valid_for)?;
+        params.subject_alt_names = vec![SanType::URI(format!("{PRINCIPAL_URI}{principal}").try_into()?)];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let (certificate, id) = self.sign(params, &key)?;
+        let (kind, expires) = (Kind::Certificate, now + valid_for);
+        let issued = Issued { kind, id, principal: principal.clone(), issued: now, expires };
+        Ok(IssuedCertificate { certificate, key: key.serialize_pem(), issued })
+    }
+
+    /// The public half of the key that signs tokens.
+    pub(crate) fn token_key(&self) -> &[u8] {
+        self.tokens.public_key_raw()
+    }
+
+    /// A server's certificate and its key, for all its names.
+    pub(crate) fn server(
+        &self,
+        who: &str,
+        names: &[String],
+        valid_for: Duration,
+        now: OffsetDateTime,
+    ) -> Result<(String, String), KeysError> {
+        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
+        let mut params = params(who, now, valid_for)?;
+        for name in names {
+            params.subject_alt_names.push(match name.parse::<IpAddr>() {
+                Ok(address) => SanType::IpAddress(address),
+                Err(_) => SanType::DnsName(name.as_str().try_into()?),
+            });
+        }
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        if who == "nats" {
+            // The servers of a cluster are each other's clients.
+            params.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth);
+        }
+        Ok((self.sign(params, &key)?.0, key.serialize_pem()))
+    }
+
+    /// The certificate, PEM, and its serial number as it is written everywhere.
+    fn sign(&self, params: CertificateParams, key: &impl PublicKeyData) -> Result<(String, String), KeysError> {
+        let serial = params.serial_number.as_ref().map(SerialNumber::to_bytes).unwrap_or_default();
+        let certificate = params.signed_by(key, &self.issuer)?;
+        Ok((certificate.pem(), certificate::hex(&serial)))
+    }
+}
+
+/// What certificates have in common.
+fn params(name: &str, now: OffsetDateTime, valid_for: Duration) -> Result<CertificateParams, KeysError> {
+    let mut params = CertificateParams::new(Vec::new())?;
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.not_before = now - BEFORE;
+    params.not_after = now + valid_for;
+    params.serial_number = Some(SerialNumber::from_slice(uuid::Uuid::now_v7().as_bytes()));
+    params.use_authority_key_identifier_extension = true;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    Ok(params)
+}
+
+/// A new authority's certificate and key.
+pub(crate) fn new_authority(now: OffsetDateTime) -> Result<(String, String), KeysError> {
+    let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
+    let mut params = params("Tong hop CA", now, Duration::days(AUTHORITY_DAYS))?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    Ok((params.self_signed(&key)?.pem(), key.serialize_pem()))
+}
+
+/// Whether a server's certificate is the authority's, names everything it should, and is so until then.
+pub(crate) fn is_good_server(ca: &str, pem: &str, names: &[String], until: OffsetDateTime) -> bool {
+    let is_good = || -> Option<()> {
+        let anchors = trust::anchors(Path::new(""), ca).ok()?;
+        let der = CertificateDer::from_pem_slice(pem.as_bytes()).ok()?;
+        let certificate = EndEntityCert::try_from(&der).ok()?;
+        let seconds = std::time::Duration::from_secs(u64::try_from(until.unix_timestamp()).ok()?);
+        let at = UnixTime::since_unix_epoch(seconds);
+        let usage = KeyUsage::server_auth();
+        certificate.verify_for_usage(ALL_VERIFICATION_ALGS, &anchors, &[], at, usage, None, None).ok()?;
+        for name in names {
+            let name = ServerName::try_from(name.as_str()).ok()?;
+            certificate.verify_is_valid_for_subject_name(&name).ok()?;
+        }
+        Some(())
+    };
+    is_good().is_some()
+}
+
+/// What the first certificate of a PEM file says.
+pub(crate) fn about(path: &Path) -> Result<(About, Vec<u8>), FileError> {
+    let wrong = || FileError::wrong(path, "holds no certificate in PEM");
+    let der = CertificateDer::from_pem_slice(file::read(path)?.as_bytes()).map_err(|_| wrong())?;
+    Ok((About::of(&der).ok_or_else(wrong)?, der.to_vec()))
+}
+
+fn read_key(path: &Path) -> Result<KeyPair, KeysError> {
+    KeyPair::from_pem(&file::read(path)?).map_err(|_| FileError::wrong(path, "holds no private key in PEM").into())
+}

@@ -1,0 +1,220 @@
+//! The one thing a service asks: who is this, and may they?
+
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use domain::{
+    OrgTree,
+    access::{Denied, PrincipalName, Wish},
+};
+use time::OffsetDateTime;
+use tokio::{sync::watch, task, time::MissedTickBehavior};
+
+use crate::{
+    FileError, ISSUER, Principal, Unauthenticated,
+    seal::{self, SealError},
+    trust::{self, Trust},
+};
+
+/// Where a service finds what it may believe.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessConfig {
+    /// The trust directory.
+    pub trust: PathBuf,
+    /// How often it is looked at for changes, in milliseconds; 10 seconds at most, so that a revocation is in force by then.
+    #[serde(default = "AccessConfig::default_reread_every_ms")]
+    pub reread_every_ms: u64,
+    /// Who issues tokens: their `iss`.
+    #[serde(default = "AccessConfig::default_issuer")]
+    pub issuer: String,
+}
+
+impl AccessConfig {
+    /// That trust directory, all else as usual.
+    #[must_use]
+    pub fn to(trust: impl Into<PathBuf>) -> Self {
+        Self { trust: trust.into(), reread_every_ms: Self::default_reread_every_ms(), issuer: Self::default_issuer() }
+    }
+
+    fn default_reread_every_ms() -> u64 {
+        5_000
+    }
+
+    fn default_issuer() -> String {
+        ISSUER.to_owned()
+    }
+
+    fn reread_every(&self) -> Duration {
+        Duration::from_millis(self.reread_every_ms.clamp(10, 10_000))
+    }
+}
+
+/// What a service believes, as the trust directory stands; cheap to clone. It is read again when it changes; while it is not
+/// as it should be, the last good state is in force and the log says why.
+#[derive(Clone)]
+pub struct Access(Arc<Inner>);
+
+struct Inner {
+    config: AccessConfig,
+    trust: watch::Sender<Arc<Trust>>,
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Access").field("trust", &self.0.config.trust).finish_non_exhaustive()
+    }
+}
+
+impl Access {
+    /// Reads the trust directory, and again from now on whenever it changes.
+    ///
+    /// # Errors
+    /// When a file of it cannot be read or is wrong.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    pub fn open(config: &AccessConfig) -> Result<Self, FileError> {
+        let trust = Trust::parse(&config.trust, &config.issuer, trust::texts(&config.trust)?)?;
+        let inner = Arc::new(Inner { config: config.clone(), trust: watch::Sender::new(Arc::new(trust)) });
+        tokio::spawn(keep_current(Arc::downgrade(&inner), config.reread_every()));
+        Ok(Self(inner))
+    }
+
+    /// Who it is that connected with a certificate, or sent the header `authorization`, or both: then the header decides.
+    ///
+    /// # Errors
+    /// When there are no credentials, or none that prove anything.
+    pub fn authenticate(
+        &self,
+        certificate: Option<&[u8]>,
+        authorization: Option<&str>,
+        now: OffsetDateTime,
+    ) -> Result<Principal, Unauthenticated> {
+        match (authorization, certificate) {
+            (Some(header), _) => match header.split_once(' ') {
+                Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
+                    self.authenticate_token(token.trim(), now)
+                }
+                _ => Err(Unauthenticated::Invalid("`authorization` must be `Bearer` and a token")),
+            },
+            (None, Some(certificate)) => self.authenticate_certificate(certificate, now),
+            (None, None) => Err(Unauthenticated::Missing),
+        }
+    }
+
+    /// Who it is that has proved to hold this certificate.
+    ///
+    /// # Errors
+    /// When the certificate is not of this system, names nobody, has expired or is revoked.
+    pub fn authenticate_certificate(&self, der: &[u8], now: OffsetDateTime) -> Result<Principal, Unauthenticated> {
+        self.trust().certificate(der, now)
+    }
+
+    /// Whose token this is.
+    ///
+    /// # Errors
+    /// When the token is not of this system, is for somebody else, has expired or is revoked.
+    pub fn authenticate_token(&self, token: &str, now: OffsetDateTime) -> Result<Principal, Unauthenticated> {
+        self.trust().token(token, now)
+    }
+
+    /// Whether somebody's credentials are good still; for calls that last.
+    ///
+    /// # Errors
+    /// When they have expired or were revoked since.
+    pub fn still(&self, principal: &Principal, now: OffsetDateTime) -> Result<(), Unauthenticated> {
+        self.trust().still(principal, now)
+    }
+
+    /// Whether somebody may do what they wish.
+    ///
+    /// # Errors
+    /// When no grant covers it.
+    pub fn may(&self, principal: &PrincipalName, wish: &Wish<'_>, tree: &OrgTree) -> Result<(), Denied> {
+        self.trust().grants.may(principal, wish, tree)
+    }
+
+    /// Whether a message's payload was sealed by a collector.
+    ///
+    /// # Errors
+    /// When it was not.
+    pub fn check_seal(&self, seal: Option<&str>, payload: &[u8]) -> Result<(), SealError> {
+        seal::check(&self.trust().seals, seal, payload)
+    }
+
+    /// Tells when what is believed changes, from now on.
+    #[must_use]
+    pub fn changes(&self) -> Changes {
+        Changes(self.0.trust.subscribe())
+    }
+
+    /// Looks for changes now.
+    ///
+    /// # Errors
+    /// When a file cannot be read or is wrong; the last good state stays in force.
+    pub fn reread(&self) -> Result<(), FileError> {
+        self.0.reread()
+    }
+
+    fn trust(&self) -> Arc<Trust> {
+        Arc::clone(&self.0.trust.borrow())
+    }
+}
+
+/// Tells when what is believed changes.
+#[derive(Clone)]
+pub struct Changes(watch::Receiver<Arc<Trust>>);
+
+impl fmt::Debug for Changes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Changes")
+    }
+}
+
+impl Changes {
+    /// Waits for the next change; for ever where nobody looks any more. May be dropped while it waits.
+    pub async fn next(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl Inner {
+    fn reread(&self) -> Result<(), FileError> {
+        let Self { config: AccessConfig { trust: dir, issuer, .. }, trust } = self;
+        let texts = trust::texts(dir)?;
+        if texts == trust.borrow().texts {
+            return Ok(());
+        }
+        trust.send_replace(Arc::new(Trust::parse(dir, issuer, texts)?));
+        tracing::info!("the trust directory has changed and is in force");
+        Ok(())
+    }
+}
+
+/// Looks for changes until nobody asks any more.
+async fn keep_current(inner: Weak<Inner>, every: Duration) {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut told = String::new();
+    loop {
+        ticks.tick().await;
+        let Some(inner) = inner.upgrade() else { return };
+        let error = match task::spawn_blocking(move || inner.reread()).await {
+            Ok(Ok(())) => String::new(),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        // Once, and again when it is another.
+        if !error.is_empty() && error != told {
+            tracing::error!(error, "the trust directory is not as it should be; its last good state stays in force");
+        }
+        told = error;
+    }
+}

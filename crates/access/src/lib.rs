@@ -1,0 +1,29 @@
+#![doc = include_str!("../README.md")]
+
+mod authority;
+mod certificate;
+mod credentials;
+mod file;
+pub mod grants;
+mod issued;
+mod key_set;
+pub mod keys;
+mod layout;
+mod principal;
+mod refused;
+pub mod revocations;
+pub mod seal;
+#[cfg(test)]
+mod tests;
+mod token;
+mod trust;
+
+pub use authority::{Authority, IssuedCertificate, IssuedToken};
+pub use certificate::{About, PRINCIPAL_URI};
+pub use credentials::{Access, AccessConfig, Changes};
+pub use file::{FileError, Locked};
+pub use issued::{Issued, Kind};
+pub use layout::Layout;
+pub use principal::{Credential, Principal};
+pub use refused::Unauthenticated;
+pub use token::{AUDIENCE, ISSUER};

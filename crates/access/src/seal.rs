@@ -1,0 +1,66 @@
+//! Seals: by which a validator knows that a message comes from a collector and from nobody else who can publish.
+
+use std::path::Path;
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use rcgen::{KeyPair, SigningKey as _};
+use ring::signature::{ED25519, UnparsedPublicKey};
+
+use crate::{
+    file::{self, FileError},
+    key_set::{self, KeySet},
+};
+
+/// The header of a NATS message that carries its seal: the key's id, a dot, and the signature of the payload, in base64url.
+pub const HEADER: &str = "Tonghop-Seal";
+
+/// Seals messages.
+#[derive(Debug)]
+pub struct Sealer {
+    key: KeyPair,
+    id: String,
+}
+
+impl Sealer {
+    /// The sealer with the key in a file.
+    ///
+    /// # Errors
+    /// When the file cannot be read or holds no key of Ed25519.
+    pub fn open(path: &Path) -> Result<Self, FileError> {
+        let key = KeyPair::from_pkcs8_pem_and_sign_algo(&file::read(path)?, &rcgen::PKCS_ED25519)
+            .map_err(|_| FileError::wrong(path, "holds no private key of Ed25519"))?;
+        let id = key_set::id_of(key.public_key_raw());
+        Ok(Self { key, id })
+    }
+
+    /// The seal of a payload; none where the key cannot sign, which is then as good as unsealed.
+    #[must_use]
+    pub fn seal(&self, payload: &[u8]) -> Option<String> {
+        let signature = self.key.sign(payload).ok()?;
+        Some(format!("{}.{}", self.id, URL_SAFE_NO_PAD.encode(signature)))
+    }
+}
+
+/// Why a message is not known to come from a collector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SealError {
+    /// It has no seal.
+    #[error("the message has no seal")]
+    Missing,
+    /// The seal has another form.
+    #[error("the message's seal is malformed")]
+    Malformed,
+    /// No collector has that key.
+    #[error("the message is sealed with a key that is not known")]
+    UnknownKey,
+    /// The signature is of another payload, or of nobody.
+    #[error("the message's seal is wrong")]
+    Wrong,
+}
+
+pub(crate) fn check(keys: &KeySet, seal: Option<&str>, payload: &[u8]) -> Result<(), SealError> {
+    let (id, signature) = seal.ok_or(SealError::Missing)?.split_once('.').ok_or(SealError::Malformed)?;
+    let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| SealError::Malformed)?;
+    let key = keys.get(id).ok_or(SealError::UnknownKey)?;
+    UnparsedPublicKey::new(&ED25519, key).verify(payload, &signature).map_err(|_| SealError::Wrong)
+}
