@@ -52,9 +52,24 @@ pub(crate) const DOORS: &[(&str, &[&str])] = &[
     ("protox", &["proto"]),
     ("tonic", &["proto", "runtime", "collector", "query", "client", "cli", "local", "tests"]),
     ("tonic-health", &["runtime"]),
+    ("postgres-protocol", &["store"]),
+    ("nkeys", &["access", "messaging"]),
     // What proves who somebody is.
     ("jsonwebtoken", &["access"]),
-    ("rcgen", &["access"]),
+    // runtime and client make certificates for their tests.
+    ("rcgen", &["access", "runtime", "client"]),
+    // TLS under gRPC; the tests shake hands by hand as well, and access serves keys to its own.
+    ("tokio-rustls", &["runtime", "client", "access", "tests"]),
+    ("governor", &["runtime"]),
+    // How the process is watched.
+    ("axum", &["runtime"]),
+    ("metrics-exporter-prometheus", &["runtime"]),
+    ("opentelemetry", &["runtime"]),
+    ("opentelemetry-otlp", &["runtime"]),
+    ("opentelemetry_sdk", &["runtime"]),
+    ("opentelemetry-proto", &["tests"]),
+    // Keys of tokens that are at a URL.
+    ("ureq", &["access"]),
 ];
 
 /// What must not even come in through somebody else's normal or build dependencies.

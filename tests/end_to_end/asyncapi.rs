@@ -85,6 +85,7 @@ fn schemas_refuse_what_no_event_may_be() {
     for (place, good, bad) in [
         ("/data/version", json!(1), vec![json!(0), json!(1.0), json!("1"), json!(9_007_199_254_740_992_i64)]),
         ("/data/previous_version", json!(0), vec![json!(-1), json!(0.5), Value::Null]),
+        ("/data/epoch", json!(1), vec![json!(0), json!("1"), Value::Null]),
         ("/data/levels/0/reported", json!(0), vec![json!(1e2), json!("108")]),
         (
             "/data/levels/0/cells/0/sum",

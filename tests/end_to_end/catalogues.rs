@@ -5,7 +5,8 @@ use std::{fs, path::Path};
 use proto::pb::query::v1::{
     AsOf, CellName, GetTotalsRequest, ListContributionsRequest, as_of, query_service_client::QueryServiceClient,
 };
-use tests::{World, int, report, small_topology};
+use tests::{World, dense, int, report, small_topology};
+use tonic_types::StatusExt as _;
 
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
@@ -106,6 +107,47 @@ async fn reports_count_by_the_catalogue_they_were_judged_by() {
         assert_eq!(given.collect::<Vec<_>>(), reports);
         assert_eq!(page.sum, Some(page.page_sum));
     }
+    services.assert_quiet();
+}
+
+/// Goal: a form gets a cell more while reports are on their way that were packed by the catalogue before. They are judged as
+/// they were meant, and who packs by the form's earlier layout is understood from then on.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_packed_by_the_cells_of_yesterday_is_understood() {
+    let mut world = World::start().await;
+    let mut services = world.services().await;
+    let (before, version_before) = services.form("identity").await;
+    let eligible = |unit, number| report(unit, 1, vec![int("id_eligible_citizens", number)]);
+    services.validator.kill_hard().await;
+    let on_its_way = dense(&eligible("31498", 1), &before, &version_before);
+    services.submit(&on_its_way).await.unwrap();
+
+    let dir = tempfile::tempdir().unwrap();
+    let last = "    { element = \"link_bhyt_cards_integrated\", levels = [\"commune\"] },";
+    let longer = format!("{last}\n    {{ element = \"infra_app_errors\" }},");
+    changed(dir.path(), &[("data_sets/identity.toml", last, &longer)]);
+    world.catalogue_dir = dir.path().to_owned();
+    assert!(world.provision(&small_topology()).await.catalogue_is_new);
+    for service in [&mut services.collector, &mut services.aggregator, &mut services.query] {
+        service.kill_hard().await;
+    }
+    let fresh = world.services().await;
+    services.replace_all(fresh).await;
+
+    let (after, version_after) = services.form("identity").await;
+    assert_eq!(after.cells.len(), before.cells.len() + 1);
+    assert!(after.layout != before.layout && version_after != version_before);
+    let refused = services.submit(&dense(&eligible("31501", 10), &before, &version_before)).await.unwrap_err();
+    assert_eq!(refused.get_error_details().error_info().unwrap().reason, "CATALOGUE_UNKNOWN");
+    services.submit(&dense(&eligible("31501", 10), &before, &before.layout)).await.unwrap();
+    let more = report("31504", 1, vec![int("id_eligible_citizens", 100), int("infra_app_errors", 7)]);
+    services.submit(&dense(&more, &after, &version_after)).await.unwrap();
+    world.settled(3).await;
+    let totals = services.totals("94", "identity", "202211").await;
+    assert_eq!(tests::level(&totals, "commune").reported, 3);
+    assert_eq!(tests::sum(&totals, "commune", "id_eligible_citizens"), Some(111));
+    assert_eq!(tests::sum(&totals, "commune", "infra_app_errors"), Some(7));
+    world.verified().await;
     services.assert_quiet();
 }
 

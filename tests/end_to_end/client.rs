@@ -7,7 +7,7 @@ use ::client::{Client, Config};
 use proto::pb::query::v1::Fate;
 use serde_json::Value;
 use tempfile::TempDir;
-use tests::{OrgUnits, Running, Services, World, eventually, sum, tonghop};
+use tests::{OrgUnits, Running, Services, World, eventually, sum, tonghop_with};
 
 /// Files, and units in each.
 const FILES: usize = 4;
@@ -59,13 +59,15 @@ impl Home {
 
     fn start(&self, services: &Services) -> Running {
         let arguments = self.arguments(services, &[]);
-        Running::tonghop(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+        Running::tonghop(&services.credentials(), &arguments.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
     /// Runs an agent until every file has its answer; gives back what it printed of each.
     async fn once(&self, code: i32, services: &Services) -> Vec<Value> {
         let arguments = self.arguments(services, &["--once"]);
-        tonghop(code, &arguments.iter().map(String::as_str).collect::<Vec<_>>()).await.objects()
+        tonghop_with(&services.credentials(), code, &arguments.iter().map(String::as_str).collect::<Vec<_>>())
+            .await
+            .objects()
     }
 
     /// Waits until an agent has written to the spool. Whoever closes the spool in good order leaves no log.
@@ -81,7 +83,7 @@ impl Home {
     /// How many reports are in the spool of an agent that is dead.
     async fn spooled(&self) -> u64 {
         // Nobody listens there.
-        let client = Client::open(Config::new("http://127.0.0.1:9", self.spool()).asking("http://127.0.0.1:9"));
+        let client = Client::open(Config::new("https://127.0.0.1:9", self.spool()).asking("https://127.0.0.1:9"));
         let client = client.await.unwrap();
         let pending = client.pending().await.unwrap();
         client.shutdown().await;
@@ -249,7 +251,9 @@ async fn each_file_has_an_answer_that_names_the_line() {
     })
     .await;
     let arguments = home.arguments(&services, &["--once"]);
-    let second = tonghop(1, &arguments.iter().map(String::as_str).collect::<Vec<_>>()).await.object();
+    let second = tonghop_with(&services.credentials(), 1, &arguments.iter().map(String::as_str).collect::<Vec<_>>())
+        .await
+        .object();
     assert_eq!(second["error"]["reason"], "FOLDER_IN_USE");
     agent.kill_hard().await;
     assert_eq!(home.once(0, &services).await, Vec::<Value>::new(), "the lock is gone with whoever held it");

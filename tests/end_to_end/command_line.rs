@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tests::{World, tonghop};
+use tests::{World, tonghop, tonghop_with};
 use tokio::net::TcpSocket;
 
 /// Writes a file for a command to read, and gives its path.
@@ -41,7 +41,7 @@ async fn from_bare_servers_to_a_verified_total() {
         "256MiB",
     ]);
     provision.push("--partitions");
-    let all = json!(["REPORTS", "VERDICTS", "TOTALS", "FATES"]);
+    let all = json!(["REPORTS", "VERDICTS", "TOTALS", "FATES", "PROBES", "AUDIT"]);
     for (made, kept, is_new) in [(&all, &json!([]), true), (&json!([]), &all, false)] {
         let done = tonghop(0, &[&provision[..], &["4"]].concat()).await.object();
         let said = picked(&done, &["streams_made", "streams_kept", "catalogue_is_new", "catalogue_version"]);
@@ -54,7 +54,7 @@ async fn from_bare_servers_to_a_verified_total() {
     let (collector, query) = (services.collector.address(), services.query.address());
     let submit = async |code, file: &str| {
         let arguments = ["submit", file, "--collector", &collector, "--query", &query, "--wait", "--json"];
-        tonghop(code, &arguments).await.objects()
+        tonghop_with(&world.credentials, code, &arguments).await.objects()
     };
     let table = "org_unit,data_set,period,revision,id_eligible_citizens,pop_records_total,pop_records_verified\n\
                  31498,identity,202211,1,412,,\n\
@@ -86,7 +86,7 @@ async fn from_bare_servers_to_a_verified_total() {
     assert_eq!(told[2]["summary"]["fates"]["accepted"], 1);
 
     let totals = ["--json", "--query", &query, "VN", "identity", "202211"];
-    let total = tonghop(0, &[&["totals"], &totals[..]].concat()).await.object();
+    let total = tonghop_with(&world.credentials, 0, &[&["totals"], &totals[..]].concat()).await.object();
     let communes = total["levels"].as_array().unwrap().iter().find(|level| level["level"] == "commune").unwrap();
     assert_eq!(picked(communes, &["level", "reported", "expected"]), [&json!("commune"), &json!(2), &json!(10_599)]);
     let cells = communes["cells"].as_array().unwrap();
@@ -95,14 +95,16 @@ async fn from_bare_servers_to_a_verified_total() {
     assert_eq!(said, [&json!("1412"), &json!(1_412), &json!(2)]);
     assert_eq!(total["catalogue_version"], checked["version"]);
 
-    let watched = tonghop(0, &[&["watch", "--count", "1"], &totals[..]].concat()).await.objects();
+    let watched =
+        tonghop_with(&world.credentials, 0, &[&["watch", "--count", "1"], &totals[..]].concat()).await.objects();
     assert_eq!(watched, [total, json!({"summary": {"lines": 1}})]);
 
-    let told = tonghop(0, &["submission", &id, "--query", &query, "--json"]).await.object();
+    let told = tonghop_with(&world.credentials, 0, &["submission", &id, "--query", &query, "--json"]).await.object();
     let said = picked(&told, &["submission_id", "fate", "org_unit", "counts", "repeated"]);
     assert_eq!(said, [&json!(id), &json!("accepted"), &json!("31504"), &json!(true), &json!(0)]);
     let unknown = uuid::Uuid::now_v7().to_string();
-    let told = tonghop(1, &["submission", &unknown, "--query", &query, "--json"]).await.object();
+    let told =
+        tonghop_with(&world.credentials, 1, &["submission", &unknown, "--query", &query, "--json"]).await.object();
     assert!(told["error"]["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{told}");
 
     let verified = tonghop(0, &["verify", "--database", &database, "--json"]).await.object();
@@ -120,17 +122,17 @@ async fn nobody_there_is_one_clear_sentence() {
     let taken = TcpSocket::new_v4().unwrap();
     taken.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let [http, nats, database] = ["http", "nats", "postgres"].map(|scheme| format!("{scheme}://{address}"));
+    let [service, nats, database] = ["https", "nats", "postgres"].map(|scheme| format!("{scheme}://{address}"));
     let catalogue = tests::catalogue_dir();
     let catalogue = catalogue.to_str().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let file = file(&dir, "report.json", r#"{"org_unit": "31498", "data_set": "identity", "period": "202211"}"#);
     let unit = ["VN", "identity", "202211"];
-    let submit = ["submit", &file, "--collector", &http, "--give-up-after", "1s"];
+    let submit = ["submit", &file, "--collector", &service, "--give-up-after", "1s"];
     for arguments in [
-        &[&["totals", "--query", &http], &unit[..]].concat()[..],
-        &[&["watch", "--query", &http], &unit[..]].concat(),
-        &["submission", "--query", &http, "0192f0c1-2b3c-7d4e-8f50-112233445566"],
+        &[&["totals", "--query", &service], &unit[..]].concat()[..],
+        &[&["watch", "--query", &service], &unit[..]].concat(),
+        &["submission", "--query", &service, "0192f0c1-2b3c-7d4e-8f50-112233445566"],
         &submit,
         &["verify", "--database", &database],
         &["provision", "--catalogue", catalogue, "--nats", &nats, "--database", &database],

@@ -83,8 +83,8 @@ fn differs(printed: &str, shown: &str) -> Option<String> {
 /// A command with the addresses that a page speaks of, in a process group of its own.
 fn command(program: &str, scratch: &Path, world: &World, services: &Services) -> Command {
     let mut command = Command::new(program);
-    command.env("COLLECTOR", services.collector.address().replace("http://", ""));
-    command.env("QUERY", services.query.address().replace("http://", ""));
+    command.env("COLLECTOR", services.collector.address()).env("QUERY", services.query.address());
+    command.envs(tests::environment(&world.credentials));
     command.env("NATS", world.nats.url()).env("TMPDIR", scratch).env("PYTHONDONTWRITEBYTECODE", "1");
     command.current_dir(top()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.process_group(0).kill_on_drop(true);
@@ -147,6 +147,8 @@ async fn the_page_on_pushing_holds() {
     let totals = services.totals("94", "identity", "202211").await;
     assert_eq!(level(&totals, "commune").reported, 2);
     assert_eq!(sum(&totals, "commune", "id_eligible_citizens"), Some(14_309 + 9_210));
+    let packed = services.totals("94", "identity", "202212").await;
+    assert_eq!(sum(&packed, "commune", "id_card_records_collected"), Some(14_350));
     world.verified().await;
 }
 
@@ -240,7 +242,11 @@ async fn the_example_that_pushes_waits_as_long_as_a_failed_stream_asks() {
     fs::write(dir.path().join("reports.csv"), "org_unit,data_set,period,revision,a\n1,x,2022,1,5\n").unwrap();
     let mut push = Command::new("python3");
     push.arg(top().join("proto/examples/python/push.py")).args(["reports.csv", "--collector", &collector]);
-    push.env("PYTHONPATH", python).env("PYTHONDONTWRITEBYTECODE", "1").current_dir(dir.path()).process_group(0);
+    // The fake's own certificate; the file that its credentials name is of this process alone.
+    let ca = dir.path().join("ca.pem");
+    fs::copy(client::fake::credentials().ca.unwrap(), &ca).unwrap();
+    push.env("TONGHOP_CA", ca).env("PYTHONPATH", python).env("PYTHONDONTWRITEBYTECODE", "1");
+    push.current_dir(dir.path()).process_group(0);
     let started = Instant::now();
     let child = push.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let output = ended(child, PATIENCE).await;
@@ -248,6 +254,25 @@ async fn the_example_that_pushes_waits_as_long_as_a_failed_stream_asks() {
     assert!(output.status.success(), "{complaints}");
     let (came, _) = fake.state().came[0];
     assert!(came - started >= ASKED, "{complaints}");
+}
+
+/// Goal: with a token instead of a certificate the examples push and ask as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_examples_take_a_token() {
+    let python = python_path().await;
+    let world = World::start().await;
+    let services = world.services().await;
+    let dir = tempfile::tempdir().unwrap();
+    let table = "org_unit,data_set,period,revision,id_eligible_citizens\n31498,identity,202211,1,7\n";
+    fs::write(dir.path().join("reports.csv"), table).unwrap();
+    let mut pushing = command("python3", dir.path(), &world, &services);
+    pushing.arg(top().join("proto/examples/python/push.py")).args(["reports.csv"]);
+    pushing.args(["--collector", &services.collector.address(), "--query", &services.query.address()]);
+    pushing.env_remove("TONGHOP_CERT").env_remove("TONGHOP_KEY");
+    pushing.envs(tests::environment(&world.keys.token(tests::EVERYBODY).unwrap()));
+    let pushed = ended(pushing.env("PYTHONPATH", python).current_dir(dir.path()).spawn().unwrap(), PATIENCE).await;
+    let printed = String::from_utf8_lossy(&pushed.stdout);
+    assert!(pushed.status.success() && printed.ends_with(": accepted\n"), "{pushed:?}");
 }
 
 #[test]

@@ -9,13 +9,15 @@ use domain::{
 };
 use messaging::ConnectionConfig;
 use proto::pb::{
-    query::v1::{Fate, GetSubmissionResponse},
-    report::v1::Report,
+    query::v1::{Fate, GetReportRequest, GetSubmissionResponse},
+    report::v1::{Report, Value, value},
 };
 use runtime::{Clock as _, Shutdown, SystemClock, telemetry::TelemetryConfig};
 use store::{EarlierThan, Reopen, ReopenError, StoreConfig};
-use tests::{World, eventually, flag, int, organisation, report, sum, tonghop, withdrawal};
+use tests::{World, dense, eventually, flag, int, level, organisation, report, sum, tonghop, withdrawal};
 use tokio::task::JoinHandle;
+use tonic::Code;
+use tonic_types::StatusExt as _;
 
 /// The shipped catalogue, but of `identity` only that eligible citizens may not become fewer and are watched, and quarters close ten days after their
 /// last.
@@ -53,6 +55,8 @@ fn watchful(shipped: &Catalogue) -> Catalogue {
 async fn validator(world: &World) -> (JoinHandle<()>, Shutdown) {
     let config = validator::Config {
         catalogue: tests::catalogue_dir(),
+        access: world.keys.access(),
+        admin: runtime::admin::AdminConfig::default(),
         nats: ConnectionConfig::to(world.nats.url()),
         store: StoreConfig::to(world.postgres.url()),
         workers: validator::Config::default_workers(),
@@ -227,4 +231,75 @@ async fn a_closed_period_is_opened_again_by_a_command_that_is_kept() {
     judging.await.unwrap();
     services.collector.assert_quiet();
     services.query.assert_quiet();
+}
+
+/// Goal: what is sent packed in the order of the form's cells, as the query service tells it, is judged, kept and counted like
+/// what is sent by name, and is a duplicate of it; what is packed by a catalogue that nobody knows is refused at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn dense_and_named_reports_count_alike() {
+    let world = World::start().await;
+    let services = world.services().await;
+    let (identity, version) = services.form("identity").await;
+    let (incidents, _) = services.form("incidents").await;
+    let fate = async |report: &Report| {
+        services.submit(report).await.unwrap();
+        let told = services.fate(&report.submission_id).await;
+        (told.fate(), reasons(&told).join(" "))
+    };
+    let fine = |fate| (fate, String::new());
+    let given = |element: &str, value| Value { value: Some(value), ..int(element, 0) };
+    let figures = |unit, eligible| {
+        let met_on = given("id_card_target_met_on", value::Value::Date("2022-11-07".to_owned()));
+        let numbers = vec![int("id_eligible_citizens", eligible), flag("id_card_target_met", true), met_on];
+        report(unit, 1, [numbers, vec![int("id_cards_issued", 0), int("pop_records_total", 9_000)]].concat())
+    };
+
+    let named = figures("31498", 1_000_000_000);
+    let by_layout = figures("31501", 2_000_000);
+    let by_version = figures("31504", 3_000);
+    assert_eq!(fate(&named).await, fine(Fate::Accepted));
+    assert_eq!(fate(&dense(&by_layout, &identity, &identity.layout)).await, fine(Fate::Accepted));
+    assert_eq!(fate(&dense(&by_version, &identity, &version)).await, fine(Fate::Accepted));
+    for again in [dense(&named, &identity, &identity.layout), by_layout, by_version] {
+        assert_eq!(fate(&again).await, fine(Fate::Duplicate), "{again:?}");
+    }
+    let kept = async |unit: &str| {
+        let [org_unit, data_set, period] = [unit, "identity", "202211"].map(str::to_owned);
+        let request = GetReportRequest { org_unit, data_set, period };
+        services.reader().get_report(request).await.unwrap().into_inner().report.unwrap().values
+    };
+    let by_name = kept("31498").await;
+    assert_eq!(by_name.len(), 5);
+    for (unit, eligible) in [("31501", 2_000_000), ("31504", 3_000)] {
+        assert_eq!(kept(unit).await, [&[int("id_eligible_citizens", eligible)], &by_name[1..]].concat());
+    }
+    let totals = services.totals("94", "identity", "202211").await;
+    assert_eq!(level(&totals, "commune").reported, 3);
+    assert_eq!(sum(&totals, "commune", "id_eligible_citizens"), Some(1_002_003_000));
+
+    // Numbers with decimals are packed without their point.
+    let hours = given("infra_outage_hours", value::Value::Decimal("12.5".to_owned()));
+    let (data_set, period) = ("incidents".to_owned(), "2022W45".to_owned());
+    let outage = Report { data_set, period, ..report("31498", 1, vec![hours]) };
+    assert_eq!(fate(&dense(&outage, &incidents, &incidents.layout)).await, fine(Fate::Accepted));
+    assert_eq!(
+        fate(&Report { submission_id: uuid::Uuid::now_v7().to_string(), ..outage }).await,
+        fine(Fate::Duplicate)
+    );
+
+    let broken = report("31507", 1, vec![int("pop_records_total", 100), int("pop_records_verified", 900)]);
+    let broken = dense(&broken, &identity, &identity.layout);
+    assert_eq!(fate(&broken).await, (Fate::Rejected, "RULE_BROKEN".to_owned()));
+    let foreign = dense(&figures("31507", 1), &identity, &incidents.layout);
+    let refused = services.submit(&foreign).await.unwrap_err();
+    let details = refused.get_error_details();
+    assert_eq!(
+        (refused.code(), details.error_info().unwrap().reason.as_str()),
+        (Code::InvalidArgument, "CATALOGUE_UNKNOWN")
+    );
+    let fields = &details.bad_request().unwrap().field_violations;
+    assert_eq!((fields.len(), fields[0].field.as_str()), (1, "report.dense.catalogue_version"));
+    assert!(fields[0].description.contains(&identity.layout) && fields[0].description.contains(&version), "{fields:?}");
+    world.verified().await;
+    services.assert_quiet();
 }

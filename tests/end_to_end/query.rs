@@ -574,7 +574,7 @@ async fn a_watch_that_nobody_reads_ends() {
     // The snapshot is more than the windows of HTTP/2 and what the server buffers.
     let endpoint = tonic::transport::Endpoint::from_shared(services.query.address()).unwrap();
     let endpoint = endpoint.initial_stream_window_size(65_535).initial_connection_window_size(65_535);
-    let mut reader = QueryServiceClient::new(endpoint.connect().await.unwrap());
+    let mut reader = QueryServiceClient::new(services.credentials().connect(endpoint).await.unwrap());
     let units = tests::OrgUnits::read();
     let all: Vec<_> = units.below("VN", "district").into_iter().take(700).map(ToOwned::to_owned).collect();
     let request = WatchManyRequest {
@@ -836,8 +836,8 @@ async fn a_browser_may_ask_and_the_catalogue_is_told() {
 
     // A question in gRPC-Web, by hand: a flag, the length, the message; `VN` is its first field.
     let address = services.query.address();
-    let host = address.trim_start_matches("http://");
-    let mut stream = tokio::net::TcpStream::connect(host).await.unwrap();
+    let host = address.trim_start_matches("https://");
+    let mut stream = tests::shaken(&services.query.door(), "http/1.1").await;
     let message = b"\x0a\x02VN\x12\x08identity\x1a\x06202211";
     let head = format!(
         "POST /tonghop.query.v1.QueryService/GetTotals HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/grpc-web+proto\r\n\

@@ -21,7 +21,7 @@ async fn provisioning_twice_is_harmless_and_drift_is_refused() {
     let before = world.stream("VERDICTS").await.unwrap();
     let done = again(small_topology()).await.unwrap();
     assert_eq!(done.streams.made, Vec::<&str>::new());
-    assert_eq!(done.streams.kept, ["REPORTS", "VERDICTS", "TOTALS", "FATES"]);
+    assert_eq!(done.streams.kept, ["REPORTS", "VERDICTS", "TOTALS", "FATES", "PROBES", "AUDIT"]);
     assert!(!done.catalogue_is_new);
 
     for (topology, stream, setting) in [
@@ -117,7 +117,10 @@ async fn a_log_that_is_made_again_goes_on_above_the_old_one() {
     let deleted = async_nats::jetstream::new(client).delete_stream("VERDICTS").await.unwrap();
     assert!(deleted.success);
     let done = world.provision(&small_topology()).await;
-    assert_eq!((done.streams.made, done.streams.kept), (vec!["VERDICTS"], vec!["REPORTS", "TOTALS", "FATES"]));
+    assert_eq!(
+        (done.streams.made, done.streams.kept),
+        (vec!["VERDICTS"], vec!["REPORTS", "TOTALS", "FATES", "PROBES", "AUDIT"])
+    );
     let (made, _) = world.stream("VERDICTS").await.unwrap();
     assert!(made.messages == 0 && made.last > before.last, "{before:?} {made:?}");
 

@@ -3,8 +3,11 @@
 use std::time::{Duration, Instant};
 
 use proto::pb::query::v1::WatchTotalsRequest;
-use tests::{Events, Load, World, checks::all_is_well, int, report};
-use tokio::{io::AsyncReadExt as _, net::TcpStream};
+use tests::{Events, Load, World, checks::all_is_well, int, report, shaken};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
@@ -103,12 +106,15 @@ async fn a_silent_client_does_not_hold_up_the_end() {
     let mut services = world.services().await;
     let mut silent = Vec::new();
     for service in [&services.collector, &services.query] {
+        // One says nothing at all, the other nothing after its first words.
         let address = service.address();
-        silent.push(TcpStream::connect(address.trim_start_matches("http://")).await.unwrap());
+        let before_tls = TcpStream::connect(address.trim_start_matches("https://")).await.unwrap();
+        let mut after_greeting = shaken(&service.door(), "h2").await;
+        after_greeting.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+        let mut settings = [0; 9];
+        after_greeting.read_exact(&mut settings).await.unwrap();
+        silent.push((before_tls, after_greeting));
     }
-    // The collector has said its settings. The query service waits for a first word: it may be HTTP/1.1 or HTTP/2.
-    let mut settings = [0; 9];
-    silent[0].read_exact(&mut settings).await.unwrap();
     services.submit(&report("31498", 1, vec![int("id_eligible_citizens", 1)])).await.unwrap();
     world.settled(1).await;
     let began = Instant::now();

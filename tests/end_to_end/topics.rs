@@ -11,9 +11,8 @@ use async_nats::jetstream::{
 };
 use domain::{Catalogue, settle::Fate};
 use futures_util::StreamExt as _;
-use local::NatsOptions;
 use messaging::{
-    Outgoing, Publisher,
+    Outgoing,
     fates::FatesEvent,
     subjects,
     totals::{TotalsData, TotalsEvent},
@@ -21,7 +20,7 @@ use messaging::{
 use prost::Message as _;
 use proto::pb::event::v1::{JudgedBatch, SubmittedBatch, SubmittedReport};
 use sqlx::{Connection as _, PgConnection, Row as _};
-use tests::{Load, Schema, World, checks::all_is_well, int, report, small_nats, small_topology, tonghop};
+use tests::{Load, Schema, World, checks::all_is_well, int, report, tonghop};
 
 const REPORTS: usize = 1_500;
 
@@ -290,7 +289,8 @@ async fn back_offices_hear_every_fate() {
         .map(|report| SubmittedReport {
             report: Some(report.clone()),
             received_at_micros: 1_669_000_000_000_000,
-            principal: "somebody".into(),
+            principal: tests::EVERYBODY.into(),
+            traceparent: String::new(),
         })
         .flat_map(|submitted| proto::event::encode_submitted(&submitted))
         .collect();
@@ -300,7 +300,7 @@ async fn back_offices_hear_every_fate() {
         content_type: None,
         payload: batch.into(),
     };
-    Publisher::new(world.connection.clone()).publish(&message).await.unwrap();
+    world.publish_sealed(&message).await;
     world.quiet().await;
     let settled = i64::try_from(sent.acknowledged.len() + nobody.len()).unwrap();
     world.settled(settled).await;
@@ -359,14 +359,6 @@ async fn back_offices_hear_every_fate() {
     services.assert_quiet();
 }
 
-/// The configuration that is shipped as an example, with passwords. Who names no user is the operator.
-fn with_partner() -> NatsOptions {
-    let path = tests::catalogue_dir().join("../../nats/partner.conf");
-    let accounts = std::fs::read_to_string(path).unwrap();
-    let passwords = "TONGHOP_PASSWORD: \"operator\"\nPARTNER_94_PASSWORD: \"partner\"\nno_auth_user: tonghop\n";
-    NatsOptions { more: format!("{passwords}{accounts}"), ..small_nats() }
-}
-
 /// The submissions in REPORTS, and those that VERDICTS judges. A message that none of our services writes fails: one without a
 /// report, one that cannot be read, one on a subject of its own.
 async fn logged(world: &World) -> (BTreeSet<String>, BTreeSet<String>) {
@@ -400,14 +392,26 @@ async fn logged(world: &World) -> (BTreeSet<String>, BTreeSet<String>) {
 /// each total on and across its own absence, and can do nothing else, whatever it asks for.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_partner_follows_its_province_and_nothing_else() {
-    let world = World::with(small_topology(), with_partner()).await;
-    let services = world.services().await;
+    let mut world = World::start().await;
     let catalogue = tests::catalogue_dir();
     let catalogue = catalogue.to_str().unwrap();
     let of_94 = ["--province", "94", "--fates", "--catalogue", catalogue];
-    let shipped = with_partner().more;
-    let printed = tonghop(0, &[&["nats", "partner"], &of_94[..]].concat()).await.stdout;
-    assert!(shipped.ends_with(&printed), "deploy/nats/partner.conf has what is printed:\n{printed}");
+    let layout = world.keys.layout().clone();
+    let keys = &layout;
+    let write = [&["nats", "partner", "--json", "--keys", keys.dir().to_str().unwrap()], &of_94[..]].concat();
+    let seed = async || {
+        let written = tonghop(0, &write).await.object();
+        assert_eq!(written["partners"], serde_json::json!(["partner_94"]));
+        std::fs::read_to_string(keys.nats_seed("partner_94")).unwrap()
+    };
+    let (seed, again) = (seed().await, seed().await);
+    assert_eq!(seed, again, "a partner keeps its key");
+    world.nats.restart().await.unwrap();
+    let services = world.services().await;
+    let partner = || {
+        let options = async_nats::ConnectOptions::with_nkey(seed.trim().to_owned());
+        options.add_root_certificates(keys.ca()).require_tls(true)
+    };
     let nats = world.nats.url();
     let make = [&["nats", "consumers", "--json", "--nats", &nats], &of_94[..]].concat();
     for _ in 0..2 {
@@ -428,14 +432,13 @@ async fn a_partner_follows_its_province_and_nothing_else() {
 
     let as_partner = async || {
         let (told, heard) = tokio::sync::mpsc::unbounded_channel();
-        let options = async_nats::ConnectOptions::with_user_and_password("partner_94".into(), "partner".into());
-        let options = options.event_callback(move |event| {
+        let options = partner().event_callback(move |event| {
             let told = told.clone();
             async move {
                 let _ = told.send(event.to_string());
             }
         });
-        (options.connect(world.nats.url()).await.unwrap(), heard)
+        (options.connect(world.nats.tls_url()).await.unwrap(), heard)
     };
     // What a consumer has for it now, acknowledged.
     let read = async |stream: &str| {

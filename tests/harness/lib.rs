@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test whose world does not hold has failed")]
 
+mod admin;
 pub mod checks;
 mod command;
 mod events;
@@ -15,6 +16,7 @@ mod service;
 mod services;
 mod streams;
 mod sums;
+mod tls;
 
 use std::{
     fmt::Debug,
@@ -24,24 +26,28 @@ use std::{
     time::Duration,
 };
 
-use domain::Catalogue;
-use local::{NatsOptions, NatsServer, PostgresOptions, PostgresServer};
-use messaging::{Connection, ConnectionConfig, Topology};
+use access::seal::Sealer;
+use client::Credentials;
+use domain::{Catalogue, access::Action};
+use local::{Keys, NatsOptions, NatsServer, PostgresOptions, PostgresServer};
+use messaging::{Connection, ConnectionConfig, Outgoing, Publisher, Topology};
 use proto::pb::query::v1::{LevelTotals, Totals};
 use runtime::SystemClock;
-use store::{Store, StoreConfig, verify::Verification};
+use store::{Role, Store, StoreConfig, verify::Verification};
 
-pub use command::{Ran, Running, tonghop};
+pub use admin::{get, metrics};
+pub use command::{Ran, Running, environment, tonghop, tonghop_with};
 pub use events::Events;
 pub use load::Load;
 pub use org_units::OrgUnits;
-pub use report::{flag, int, organisation, report, withdrawal};
+pub use report::{dense, flag, int, organisation, report, withdrawal};
 pub use schema::Schema;
 pub use sending::{Sending, Sent};
-pub use service::Service;
-pub use services::Services;
+pub use service::{Service, program};
+pub use services::{Caller, Services};
 pub use streams::{Backlog, StreamState};
 pub use sums::{Sums, sums_of, sums_of_event};
+pub use tls::shaken;
 
 /// The longest anything here is waited for.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -87,8 +93,17 @@ pub struct World {
     pub catalogue: Arc<Catalogue>,
     /// Where the catalogue is that services are started with.
     pub catalogue_dir: PathBuf,
+    /// The keys of everybody in it.
+    pub keys: Arc<Keys>,
+    /// Those of somebody who may send and read everything.
+    pub credentials: Credentials,
+    /// More of the `[telemetry]` table of services that are started from now on.
+    pub telemetry: String,
     dir: tempfile::TempDir,
 }
+
+/// Who may send and read everything.
+pub const EVERYBODY: &str = "everybody";
 
 impl World {
     /// A world with streams of the usual size.
@@ -106,19 +121,44 @@ impl World {
     /// A world in which nothing is provisioned.
     pub async fn bare(nats: NatsOptions) -> Self {
         runtime::telemetry::init_for_tests();
-        let (nats, postgres) =
-            tokio::try_join!(NatsServer::start(nats), PostgresServer::start(PostgresOptions::default())).unwrap();
+        let keys = Arc::new(Keys::make().unwrap());
+        keys.grant_all(EVERYBODY, &[Action::Submit, Action::Read]).unwrap();
+        let credentials = keys.credentials(EVERYBODY).unwrap();
+        // A test that shows no key is the operator; services show theirs.
+        let users = access::keys::nats_users(keys.layout()).unwrap();
+        let (_, operator) = users.iter().find(|(name, _)| name == "operator").unwrap();
+        let more = format!("allow_non_tls: true\nno_auth_user: {operator}\n{}", nats.more);
+        let nats = NatsOptions { keys: Some(keys.layout().of("nats")), more, ..nats };
+        let postgres = PostgresOptions { keys: Some(keys.layout().of("postgres")), ..PostgresOptions::default() };
+        let (nats, postgres) = tokio::try_join!(NatsServer::start(nats), PostgresServer::start(postgres)).unwrap();
         let connection = Connection::open("tests", &ConnectionConfig::to(nats.url())).await.unwrap();
         let store = Store::connect("tests", &StoreConfig::to(postgres.url())).await.unwrap();
+        cli::provision::roles(&store, keys.layout().dir()).await.unwrap();
         let catalogue = Arc::new(catalogue::load(&catalogue_dir()).unwrap().catalogue);
         let dir = tempfile::tempdir().unwrap();
-        Self { nats, postgres, store, connection, catalogue, catalogue_dir: catalogue_dir(), dir }
+        Self {
+            nats,
+            postgres,
+            store,
+            connection,
+            catalogue,
+            catalogue_dir: catalogue_dir(),
+            keys,
+            credentials,
+            telemetry: String::new(),
+            dir,
+        }
     }
 
     /// Makes what is missing of streams, schema and catalogue.
     pub async fn provision(&self, topology: &Topology) -> cli::provision::Done {
         let loaded = catalogue::load(&self.catalogue_dir).unwrap();
-        cli::provision::provision(&self.connection, &self.store, topology, &loaded, &SystemClock).await.unwrap()
+        let connection = Connection::open("provision", &self.keys.nats("provision", &self.nats)).await.unwrap();
+        let store = Store::connect("provision", &self.keys.postgres(Role::Provision, &self.postgres)).await.unwrap();
+        let done = cli::provision::provision(&connection, &store, topology, &loaded, &SystemClock);
+        let done = Box::pin(done).await.unwrap();
+        store.close().await;
+        done
     }
 
     /// Starts a service as a process of its own, ready to work.
@@ -126,28 +166,54 @@ impl World {
         self.service_with(name, "").await
     }
 
-    /// The same, with more configuration.
+    /// The same, with more configuration: lines such as `limits.lanes = 1`, `grpc.limits.max_calls = 1`.
     pub async fn service_with(&self, name: &'static str, more: &str) -> Service {
-        Service::start(name, &self.config(name, more), self.dir.path(), Service::ready(name)).await
+        let config = self.config(name, more);
+        Service::start(name, &config, self.dir.path(), Service::ready(name), &self.credentials).await
     }
 
     /// Starts an aggregator beside one that holds all leases.
     pub async fn standby_aggregator(&self) -> Service {
-        Service::start("aggregator", &self.config("aggregator", ""), self.dir.path(), "counting reports").await
+        let config = self.config("aggregator", "");
+        Service::start("aggregator", &config, self.dir.path(), "counting reports", &self.credentials).await
+    }
+
+    /// Publishes what a collector could publish, with a collector's seal.
+    pub async fn publish_sealed(&self, message: &Outgoing) {
+        let sealer = Sealer::open(&self.keys.layout().seal_key()).unwrap();
+        let seal = sealer.seal(&message.payload).unwrap();
+        Publisher::new(self.connection.clone()).publish_sealed(message, &seal).await.unwrap();
     }
 
     fn config(&self, name: &str, more: &str) -> String {
         let catalogue = &self.catalogue_dir;
-        let nats = self.nats.url();
+        let layout = self.keys.layout();
+        let (nats, ca, seed) = (self.nats.tls_url(), layout.ca(), layout.nats_seed(name));
+        let telemetry = &self.telemetry;
+        let (grpc, more): (Vec<_>, Vec<_>) = more.lines().partition(|line| line.starts_with("grpc."));
+        let [grpc, more] = [grpc, more].map(|lines| lines.join("\n"));
         let mut config = String::new();
         if matches!(name, "validator" | "aggregator" | "query") {
-            config += &format!("store.url = \"{}\"\n", self.postgres.url());
+            let (url, password) = (self.postgres.address(), layout.postgres_password(name));
+            config += &format!(
+                "store.url = {url:?}\nstore.user = \"tonghop_{name}\"\nstore.password = {password:?}\nstore.ca = {ca:?}\n"
+            );
         }
         config += &format!(
-            "catalogue = {catalogue:?}\n{more}\n[telemetry]\nformat = \"json\"\nfilter = \"info\"\n[nats]\nurl = \"{nats}\"\n"
+            "catalogue = {catalogue:?}\n{more}\n[telemetry]\nformat = \"json\"\nfilter = \"info\"\n{telemetry}\n\
+             [nats]\nurl = \"{nats}\"\nca = {ca:?}\nseed = {seed:?}\n"
         );
         if matches!(name, "collector" | "query") {
+            let [certificate, key] = [layout.server_certificate(name), layout.server_key(name)];
             config += "[grpc]\nlisten = \"127.0.0.1:0\"\ndrain_timeout = \"10s\"\n";
+            config += &grpc.replace("grpc.", "");
+            config += &format!("\ncertificate = {certificate:?}\nkey = {key:?}\nclient_ca = {ca:?}\n");
+        }
+        if matches!(name, "collector" | "validator" | "query") {
+            config += &format!("[access]\ntrust = {:?}\nreread_every_ms = 100\n", layout.trust());
+        }
+        if name == "collector" {
+            config += &format!("[seal]\nkey = {:?}\n", layout.seal_key());
         }
         config
     }
@@ -165,7 +231,7 @@ impl World {
             self.service("aggregator"),
             self.service("query")
         );
-        Services::new(collector, validator, aggregator, query).await
+        Services::new(Arc::clone(&self.keys), collector, validator, aggregator, query).await
     }
 
     /// Waits until that many acknowledged reports have a fate, and no event waits to be published.

@@ -1,6 +1,9 @@
 //! Reports to send.
 
-use proto::pb::report::v1::{Report, Value, value};
+use proto::pb::{
+    query::v1::DataSet,
+    report::v1::{DenseValues, Report, Value, value},
+};
 
 /// A whole number.
 #[must_use]
@@ -25,6 +28,7 @@ pub fn report(org_unit: &str, revision: i64, values: Vec<Value>) -> Report {
         revision: Some(revision),
         values,
         withdrawn: false,
+        dense: None,
     }
 }
 
@@ -38,4 +42,37 @@ pub fn organisation(org_unit: &str, revision: i64, values: Vec<Value>) -> Report
 #[must_use]
 pub fn withdrawal(org_unit: &str, revision: i64) -> Report {
     Report { withdrawn: true, ..report(org_unit, revision, Vec::new()) }
+}
+
+/// The same report under another submission id, its values packed in the order of the cells that the query service told.
+#[must_use]
+pub fn dense(report: &Report, data_set: &DataSet, catalogue_version: &str) -> Report {
+    let mut left = report.values.clone();
+    let mut dense = DenseValues {
+        catalogue_version: catalogue_version.to_owned(),
+        present: vec![0; data_set.cells.len().div_ceil(8)],
+        values: Vec::new(),
+    };
+    for (place, cell) in data_set.cells.iter().enumerate() {
+        let option = cell.option.as_ref().map_or("", |option| option.code.as_str());
+        let is_meant = |value: &Value| value.data_element == cell.data_element && value.option == option;
+        let Some(given) = left.iter().position(is_meant) else { continue };
+        let scale = 10_i64.pow(cell.decimals);
+        let number = match left.remove(given).value.unwrap() {
+            value::Value::Integer(number) => number * scale,
+            value::Value::Decimal(text) => {
+                let (whole, part) = text.split_once('.').unwrap();
+                let missing = usize::try_from(cell.decimals).unwrap() - part.len();
+                format!("{whole}{part}{}", "0".repeat(missing)).parse().unwrap()
+            }
+            value::Value::Flag(flag) => i64::from(flag),
+            value::Value::Date(day) => day.replace('-', "").parse().unwrap(),
+            value::Value::Text(text) => panic!("words are not packed: {text}"),
+        };
+        dense.present[place / 8] |= 1 << (place % 8);
+        dense.values.push(number);
+    }
+    assert!(left.is_empty(), "the form has no such cells: {left:?}");
+    let submission_id = uuid::Uuid::now_v7().to_string();
+    Report { submission_id, values: Vec::new(), dense: Some(dense), ..report.clone() }
 }

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use client::Channel;
 use proto::pb::{
     collector::v1::{
         Acknowledgement, SubmitStreamRequest, collector_service_client::CollectorServiceClient,
@@ -18,7 +19,7 @@ use proto::pb::{
 };
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_stream::StreamExt as _;
-use tonic::{Code, Status, transport::Channel};
+use tonic::{Code, Status};
 
 use crate::PATIENCE;
 

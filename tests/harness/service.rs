@@ -7,13 +7,14 @@ use std::{
     time::Duration,
 };
 
+use client::{Channel, Credentials};
+use local::Door;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     process::{Child, Command},
     sync::watch,
 };
-use tonic::transport::Channel;
 
 use crate::PATIENCE;
 
@@ -31,6 +32,7 @@ pub struct Service {
     name: &'static str,
     child: Child,
     log: watch::Receiver<Vec<serde_json::Value>>,
+    credentials: Credentials,
 }
 
 impl Service {
@@ -40,7 +42,13 @@ impl Service {
     }
 
     /// Starts a service and waits until it says that it is ready.
-    pub(crate) async fn start(name: &'static str, config: &str, dir: &Path, ready: &str) -> Self {
+    pub(crate) async fn start(
+        name: &'static str,
+        config: &str,
+        dir: &Path,
+        ready: &str,
+        credentials: &Credentials,
+    ) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let home = dir.join(format!("{name}-{}", NUMBER.fetch_add(1, Ordering::Relaxed)));
         std::fs::create_dir(&home).unwrap();
@@ -66,8 +74,9 @@ impl Service {
                 sender.send_modify(|log: &mut Vec<serde_json::Value>| log.push(line));
             }
         });
-        let mut service = Self { name, child, log };
+        let mut service = Self { name, child, log, credentials: credentials.clone() };
         service.logged(ready).await;
+        service.logged("the admin port answers").await;
         service
     }
 
@@ -102,12 +111,26 @@ impl Service {
         let log = self.log.borrow();
         let address =
             log.iter().find_map(|line| line["fields"]["address"].as_str().or_else(|| line["address"].as_str()));
+        format!("https://{}", address.unwrap())
+    }
+
+    /// Where whoever watches it asks: the URL of its admin port.
+    #[must_use]
+    pub fn admin(&self) -> String {
+        let log = self.log.borrow();
+        let address = log.iter().find_map(|line| line["fields"]["admin"].as_str().or_else(|| line["admin"].as_str()));
         format!("http://{}", address.unwrap())
     }
 
-    /// A connection to it.
+    /// The way to it, for somebody who may send and read everything.
+    #[must_use]
+    pub fn door(&self) -> Door {
+        Door { url: self.address(), credentials: self.credentials.clone() }
+    }
+
+    /// A connection to it, of the same.
     pub async fn channel(&self) -> Channel {
-        Channel::from_shared(self.address()).unwrap().connect().await.unwrap()
+        self.door().connect().await.unwrap()
     }
 
     /// Kills it as a power cut would: no handler runs.
@@ -176,7 +199,7 @@ fn message_of(line: &serde_json::Value) -> Option<&str> {
 }
 
 /// The program `service` of this package, which Cargo builds beside the tests; it goes by the name it is called by.
-pub(crate) fn program(name: &str, home: &Path) -> PathBuf {
+pub fn program(name: &str, home: &Path) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let built = test.parent().and_then(Path::parent).unwrap().join("service");
     assert!(built.exists(), "{} is not there: run the tests through Cargo", built.display());

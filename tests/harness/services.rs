@@ -2,22 +2,35 @@
 
 use std::sync::Arc;
 
+use client::{Channel, Credentials};
+use local::Keys;
 use proto::pb::{
     collector::v1::{
         Acknowledgement, SubmitRequest, SubmitStreamRequest, collector_service_client::CollectorServiceClient,
         submit_stream_response::Outcome,
     },
     query::v1::{
-        GetSubmissionRequest, GetSubmissionResponse, GetTotalsRequest, Totals, query_service_client::QueryServiceClient,
+        DataSet, GetCatalogueRequest, GetSubmissionRequest, GetSubmissionResponse, GetTotalsRequest, Totals,
+        query_service_client::QueryServiceClient,
     },
     report::v1::Report,
 };
 use tokio::sync::watch;
-use tonic::{Status, transport::Channel};
+use tonic::Status;
 
 use crate::{Sending, Service, eventually};
 
-/// The four services, and clients of the two that answer.
+/// Clients of somebody in particular.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// Of the collector.
+    pub sender: CollectorServiceClient<Channel>,
+    /// Of the query service.
+    pub reader: QueryServiceClient<Channel>,
+}
+
+/// The four services, and clients of the two that answer; of somebody who may send and read everything, where nothing else is
+/// said.
 #[derive(Debug)]
 pub struct Services {
     /// Takes reports.
@@ -30,13 +43,20 @@ pub struct Services {
     pub query: Service,
     senders: watch::Sender<Channel>,
     readers: Channel,
+    keys: Arc<Keys>,
 }
 
 impl Services {
-    pub(crate) async fn new(collector: Service, validator: Service, aggregator: Service, query: Service) -> Self {
+    pub(crate) async fn new(
+        keys: Arc<Keys>,
+        collector: Service,
+        validator: Service,
+        aggregator: Service,
+        query: Service,
+    ) -> Self {
         let senders = watch::Sender::new(collector.channel().await);
         let readers = query.channel().await;
-        Self { collector, validator, aggregator, query, senders, readers }
+        Self { collector, validator, aggregator, query, senders, readers, keys }
     }
 
     /// Another collector takes the place of this one, which is given back; senders find it when they connect again.
@@ -63,6 +83,31 @@ impl Services {
     pub fn assert_quiet(&self) {
         for service in [&self.collector, &self.validator, &self.aggregator, &self.query] {
             service.assert_quiet();
+        }
+    }
+
+    /// Clients of a principal with a certificate of its own. It may do what the world's keys grant it.
+    pub async fn as_principal(&self, name: &str) -> Caller {
+        self.with(&self.keys.credentials(name).unwrap()).await
+    }
+
+    /// The credentials of somebody who may send and read everything.
+    #[must_use]
+    pub fn credentials(&self) -> Credentials {
+        self.query.door().credentials
+    }
+
+    /// Clients of the operator, who may read and operate everything.
+    pub async fn as_operator(&self) -> Caller {
+        self.with(&self.keys.operator()).await
+    }
+
+    /// Clients of somebody with these credentials.
+    pub async fn with(&self, credentials: &Credentials) -> Caller {
+        let to = async |service: &Service| service.door().with(credentials.clone()).connect().await.unwrap();
+        Caller {
+            sender: CollectorServiceClient::new(to(&self.collector).await),
+            reader: QueryServiceClient::new(to(&self.query).await),
         }
     }
 
@@ -111,6 +156,14 @@ impl Services {
             ..GetTotalsRequest::default()
         };
         self.reader().get_totals(question).await.unwrap().into_inner().totals.unwrap()
+    }
+
+    /// A form, and the version of the catalogue it is in.
+    pub async fn form(&self, data_set: &str) -> (DataSet, String) {
+        let question = GetCatalogueRequest { data_set: data_set.to_owned() };
+        let told = self.reader().get_catalogue(question).await.unwrap().into_inner();
+        let [form] = told.data_sets.try_into().unwrap();
+        (form, told.version)
     }
 
     /// What became of a submission.

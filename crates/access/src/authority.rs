@@ -94,7 +94,7 @@ impl Authority {
     ) -> Result<Vec<IssuedCertificate>, KeysError> {
         let issued = principals.iter().map(|principal| self.certificate(principal, valid_for, now));
         let issued = issued.collect::<Result<Vec<_>, _>>()?;
-        let _locked = Locked::dir(self.keys.dir())?;
+        let _locked = Locked::keys(&self.keys)?;
         Issued::note(&self.keys, issued.iter().map(|certificate| certificate.issued.clone()).collect())?;
         Ok(issued)
     }
@@ -139,7 +139,7 @@ impl Authority {
         let token = token::sign(&key_id, self.tokens.serialized_der(), &claims)
             .map_err(|error| KeysError::Made(error.to_string()))?;
         let issued = Issued { kind: Kind::Token, id, principal: principal.clone(), issued: now, expires };
-        let _locked = Locked::dir(self.keys.dir())?;
+        let _locked = Locked::keys(&self.keys)?;
         Issued::note(&self.keys, vec![issued.clone()])?;
         Ok(IssuedToken { token, issued })
     }
@@ -155,7 +155,7 @@ impl Authority {
         let mut params = params(principal.as_str(), now, valid_for)?;
         params.subject_alt_names = vec![SanType::URI(format!("{PRINCIPAL_URI}{principal}").try_into()?)];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        let (certificate, id) = self.sign(params, &key)?;
+        let (certificate, id) = self.sign(&params, &key)?;
         let (kind, expires) = (Kind::Certificate, now + valid_for);
         let issued = Issued { kind, id, principal: principal.clone(), issued: now, expires };
         Ok(IssuedCertificate { certificate, key: key.serialize_pem(), issued })
@@ -187,11 +187,11 @@ impl Authority {
             // The servers of a cluster are each other's clients.
             params.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth);
         }
-        Ok((self.sign(params, &key)?.0, key.serialize_pem()))
+        Ok((self.sign(&params, &key)?.0, key.serialize_pem()))
     }
 
     /// The certificate, PEM, and its serial number as it is written everywhere.
-    fn sign(&self, params: CertificateParams, key: &impl PublicKeyData) -> Result<(String, String), KeysError> {
+    fn sign(&self, params: &CertificateParams, key: &impl PublicKeyData) -> Result<(String, String), KeysError> {
         let serial = params.serial_number.as_ref().map(SerialNumber::to_bytes).unwrap_or_default();
         let certificate = params.signed_by(key, &self.issuer)?;
         Ok((certificate.pem(), certificate::hex(&serial)))

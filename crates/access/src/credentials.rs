@@ -3,7 +3,7 @@
 use std::{
     fmt,
     path::PathBuf,
-    sync::{Arc, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
@@ -15,9 +15,9 @@ use time::OffsetDateTime;
 use tokio::{sync::watch, task, time::MissedTickBehavior};
 
 use crate::{
-    FileError, ISSUER, Principal, Unauthenticated,
+    FileError, ISSUER, Principal, Unauthenticated, remote,
     seal::{self, SealError},
-    trust::{self, Trust},
+    trust::{self, Texts, Trust},
 };
 
 /// Where a service finds what it may believe.
@@ -29,6 +29,10 @@ pub struct AccessConfig {
     /// How often it is looked at for changes, in milliseconds; 10 seconds at most, so that a revocation is in force by then.
     #[serde(default = "AccessConfig::default_reread_every_ms")]
     pub reread_every_ms: u64,
+    /// Where more keys of tokens are, `https://…`: those of an organisation that issues tokens itself. Fetched every minute; while that
+    /// fails, those that were there last are believed.
+    #[serde(default)]
+    pub jwks_url: Option<String>,
     /// Who issues tokens: their `iss`.
     #[serde(default = "AccessConfig::default_issuer")]
     pub issuer: String,
@@ -38,7 +42,8 @@ impl AccessConfig {
     /// That trust directory, all else as usual.
     #[must_use]
     pub fn to(trust: impl Into<PathBuf>) -> Self {
-        Self { trust: trust.into(), reread_every_ms: Self::default_reread_every_ms(), issuer: Self::default_issuer() }
+        let (reread_every_ms, issuer) = (Self::default_reread_every_ms(), Self::default_issuer());
+        Self { trust: trust.into(), reread_every_ms, jwks_url: None, issuer }
     }
 
     fn default_reread_every_ms() -> u64 {
@@ -62,6 +67,8 @@ pub struct Access(Arc<Inner>);
 struct Inner {
     config: AccessConfig,
     trust: watch::Sender<Arc<Trust>>,
+    /// The keys of tokens that were fetched last.
+    fetched: Mutex<Option<String>>,
 }
 
 impl fmt::Debug for Access {
@@ -79,8 +86,9 @@ impl Access {
     /// # Panics
     /// Outside of a Tokio runtime.
     pub fn open(config: &AccessConfig) -> Result<Self, FileError> {
-        let trust = Trust::parse(&config.trust, &config.issuer, trust::texts(&config.trust)?)?;
-        let inner = Arc::new(Inner { config: config.clone(), trust: watch::Sender::new(Arc::new(trust)) });
+        let trust = Trust::parse(&config.trust, &config.issuer, trust::texts(&config.trust)?, None)?;
+        let trust = watch::Sender::new(Arc::new(trust));
+        let inner = Arc::new(Inner { config: config.clone(), trust, fetched: Mutex::default() });
         tokio::spawn(keep_current(Arc::downgrade(&inner), config.reread_every()));
         Ok(Self(inner))
     }
@@ -139,12 +147,37 @@ impl Access {
         self.trust().grants.may(principal, wish, tree)
     }
 
-    /// Whether a message's payload was sealed by a collector.
+    /// Whether somebody might do what they wish when a collector let them, which may know of newer grants: these are looked for
+    /// before it is denied.
+    ///
+    /// # Errors
+    /// When no grant covers it.
+    pub fn might(&self, principal: &PrincipalName, wish: &Wish<'_>, tree: &OrgTree) -> Result<(), Denied> {
+        self.may(principal, wish, tree).or_else(|_| {
+            self.look();
+            self.may(principal, wish, tree)
+        })
+    }
+
+    /// Whether a message's payload was sealed by a collector. A key that is not known may be new and is looked for.
     ///
     /// # Errors
     /// When it was not.
     pub fn check_seal(&self, seal: Option<&str>, payload: &[u8]) -> Result<(), SealError> {
-        seal::check(&self.trust().seals, seal, payload)
+        match seal::check(&self.trust().seals, seal, payload) {
+            Err(SealError::UnknownKey) => {
+                self.look();
+                seal::check(&self.trust().seals, seal, payload)
+            }
+            checked => checked,
+        }
+    }
+
+    /// Looks for changes now; where that fails, the last good state stays and the next look tells why.
+    fn look(&self) {
+        if let Err(error) = self.reread() {
+            tracing::debug!(%error, "the trust directory cannot be read");
+        }
     }
 
     /// Tells when what is believed changes, from now on.
@@ -159,6 +192,12 @@ impl Access {
     /// When a file cannot be read or is wrong; the last good state stays in force.
     pub fn reread(&self) -> Result<(), FileError> {
         self.0.reread()
+    }
+
+    /// Fetches keys now.
+    #[cfg(test)]
+    pub(crate) fn refetch(&self) -> Result<(), FileError> {
+        self.0.refetch()
     }
 
     fn trust(&self) -> Arc<Trust> {
@@ -187,33 +226,61 @@ impl Changes {
 
 impl Inner {
     fn reread(&self) -> Result<(), FileError> {
-        let Self { config: AccessConfig { trust: dir, issuer, .. }, trust } = self;
-        let texts = trust::texts(dir)?;
-        if texts == trust.borrow().texts {
-            return Ok(());
+        let fetched = self.fetched();
+        let texts = trust::texts(&self.config.trust)?;
+        if texts == self.trust.borrow().texts { Ok(()) } else { self.take(texts, fetched.as_deref()) }
+    }
+
+    /// Fetches the keys that are elsewhere. Whoever cannot be asked is believed as before.
+    fn refetch(&self) -> Result<(), FileError> {
+        let Some(url) = &self.config.jwks_url else { return Ok(()) };
+        let ca = trust::ca(&self.trust.borrow().texts).to_owned();
+        let fetched = remote::fetch(url, &ca);
+        let fetched = fetched.map_err(|error| FileError::wrong(remote::name(url), error.to_string()))?;
+        let mut before = self.fetched();
+        if before.as_ref() != Some(&fetched) {
+            let texts = self.trust.borrow().texts.clone();
+            self.take(texts, Some(&fetched))?;
+            *before = Some(fetched);
         }
-        trust.send_replace(Arc::new(Trust::parse(dir, issuer, texts)?));
-        tracing::info!("the trust directory has changed and is in force");
         Ok(())
+    }
+
+    /// Believes these texts from now on, if nothing is wrong with them. Whoever calls holds `fetched`.
+    fn take(&self, texts: Texts, fetched: Option<&str>) -> Result<(), FileError> {
+        let AccessConfig { trust: dir, issuer, jwks_url, .. } = &self.config;
+        let elsewhere = jwks_url.as_deref().map(remote::name).zip(fetched);
+        self.trust.send_replace(Arc::new(Trust::parse(dir, issuer, texts, elsewhere)?));
+        tracing::info!("what is believed has changed");
+        Ok(())
+    }
+
+    /// Who holds this only reads or replaces it.
+    fn fetched(&self) -> MutexGuard<'_, Option<String>> {
+        self.fetched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Looks for changes until nobody asks any more.
 async fn keep_current(inner: Weak<Inner>, every: Duration) {
+    tokio::join!(repeat(&inner, every, Inner::reread), repeat(&inner, remote::EVERY, Inner::refetch));
+}
+
+async fn repeat(inner: &Weak<Inner>, every: Duration, look: fn(&Inner) -> Result<(), FileError>) {
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut told = String::new();
     loop {
         ticks.tick().await;
         let Some(inner) = inner.upgrade() else { return };
-        let error = match task::spawn_blocking(move || inner.reread()).await {
+        let error = match task::spawn_blocking(move || look(&inner)).await {
             Ok(Ok(())) => String::new(),
             Ok(Err(error)) => error.to_string(),
             Err(error) => error.to_string(),
         };
         // Once, and again when it is another.
         if !error.is_empty() && error != told {
-            tracing::error!(error, "the trust directory is not as it should be; its last good state stays in force");
+            tracing::error!(error, "who is believed cannot be read; the last good state stays in force");
         }
         told = error;
     }

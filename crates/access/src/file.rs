@@ -9,6 +9,8 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
+use crate::Layout;
+
 /// The most bytes of a file that are read: a grant for each commune and data set is a tenth of it.
 const MOST_BYTES: u64 = 32 * 1024 * 1024;
 
@@ -155,7 +157,7 @@ pub(crate) fn csv_text<R: Serialize>(
     writer.into_inner().map_err(|error| FileError::wrong(path, error.to_string()))
 }
 
-/// A keys directory that nobody else writes to until this is dropped.
+/// A keys directory that nobody else writes to until this is dropped. The lock is in `authority/`, which whoever writes has.
 #[derive(Debug)]
 pub struct Locked {
     _file: File,
@@ -166,8 +168,8 @@ impl Locked {
     ///
     /// # Errors
     /// When the lock's file cannot be made.
-    pub fn dir(dir: &Path) -> Result<Self, FileError> {
-        let path = dir.join(".lock");
+    pub fn keys(keys: &Layout) -> Result<Self, FileError> {
+        let path = keys.authority(".lock");
         let opened = File::options().write(true).create(true).truncate(false).open(&path);
         let file = opened.and_then(|file| file.lock().map(|()| file)).map_err(FileError::io(&path))?;
         Ok(Self { _file: file })

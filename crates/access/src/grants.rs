@@ -65,7 +65,7 @@ pub fn remove(layout: &Layout, unwanted: impl Fn(&Grant) -> bool) -> Result<usiz
 }
 
 fn change(layout: &Layout, change: impl FnOnce(&mut Vec<Grant>) -> usize) -> Result<usize, FileError> {
-    let _locked = Locked::dir(layout.dir())?;
+    let _locked = Locked::keys(layout)?;
     let mut grants = read(layout)?;
     let changed = change(&mut grants);
     if changed > 0 {

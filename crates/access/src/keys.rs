@@ -1,6 +1,6 @@
 //! Making the keys directory, and finding it as it should be.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use domain::access::{Action, Grant};
@@ -62,16 +62,17 @@ impl From<rcgen::Error> for KeysError {
 /// When a file cannot be read or written, or what is there does not fit together.
 pub fn init(keys: &Layout, names: &[String], now: OffsetDateTime) -> Result<Vec<PathBuf>, KeysError> {
     file::make_dir(keys.dir(), Readers::All)?;
-    let _locked = Locked::dir(keys.dir())?;
+    file::make_dir(&keys.of("authority"), Readers::Owner)?;
+    let _locked = Locked::keys(keys)?;
     file::make_dir(&keys.trust(), Readers::All)?;
-    for who in ["authority", "operator"].iter().chain(&NATS_USERS).chain(&SERVERS) {
+    for who in NATS_USERS.iter().chain(&SERVERS) {
         file::make_dir(&keys.of(who), Readers::Owner)?;
     }
     let mut maker = Maker { keys, made: Vec::new(), now };
     maker.authority()?;
     maker.trust()?;
     let authority = Authority::open(keys)?;
-    maker.unless_there(keys.token_keys(), Readers::All, || Ok(key_set::document(authority.token_key())))?;
+    maker.unless_there(&keys.token_keys(), Readers::All, || Ok(key_set::document(authority.token_key())))?;
     maker.servers(&authority, names)?;
     maker.operator(&authority)?;
     maker.secrets()?;
@@ -83,13 +84,31 @@ pub fn init(keys: &Layout, names: &[String], now: OffsetDateTime) -> Result<Vec<
 /// # Errors
 /// When a seed cannot be read.
 pub fn nats_users(keys: &Layout) -> Result<Vec<(String, String)>, FileError> {
-    let user = |who: &str| {
-        let path = keys.nats_seed(who);
-        let pair = nkeys::KeyPair::from_seed(file::read(&path)?.trim());
-        let pair = pair.map_err(|_| FileError::wrong(&path, "holds no seed of a NATS user"))?;
-        Ok((who.to_owned(), pair.public_key()))
-    };
-    NATS_USERS.into_iter().map(user).collect()
+    NATS_USERS.into_iter().map(|who| Ok((who.to_owned(), public_nkey(keys, who)?))).collect()
+}
+
+/// The public key of the NATS user of somebody outside, such as `partner_94`; made unless it is there.
+///
+/// # Errors
+/// When its seed cannot be read or written.
+pub fn nats_guest(keys: &Layout, who: &str) -> Result<String, KeysError> {
+    let path = keys.nats_seed(who);
+    if !exists(&path)? {
+        file::make_dir(&keys.of(who), Readers::Owner)?;
+        file::write(&path, Readers::Owner, nats_seed()?)?;
+    }
+    Ok(public_nkey(keys, who)?)
+}
+
+fn public_nkey(keys: &Layout, who: &str) -> Result<String, FileError> {
+    let path = keys.nats_seed(who);
+    let pair = nkeys::KeyPair::from_seed(file::read(&path)?.trim());
+    let pair = pair.map_err(|_| FileError::wrong(&path, "holds no seed of a NATS user"))?;
+    Ok(pair.public_key())
+}
+
+fn nats_seed() -> Result<String, KeysError> {
+    nkeys::KeyPair::new_user().seed().map_err(|error| KeysError::Made(error.to_string()))
 }
 
 /// The authority's certificate: what it says, and its fingerprint, SHA-256 as other programs print it (`0A:1B:…`).
@@ -106,7 +125,7 @@ pub fn authority(keys: &Layout) -> Result<(About, String), FileError> {
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn put(path: &std::path::Path, text: &str) -> Result<bool, FileError> {
+pub fn put(path: &Path, text: &str) -> Result<bool, FileError> {
     if exists(path)? && file::read(path)? == text {
         return Ok(false);
     }
@@ -129,14 +148,14 @@ impl Maker<'_> {
             (false, false) => {
                 let (ca, ca_key) = new_authority(self.now)?;
                 // The key last: where it is there, everything is.
-                self.write(certificate, Readers::Owner, ca)?;
-                self.write(key, Readers::Owner, ca_key)?;
+                self.write(&certificate, Readers::Owner, &ca)?;
+                self.write(&key, Readers::Owner, &ca_key)?;
             }
         }
         let ca = file::read(&self.keys.authority(layout::CA))?;
         for (path, readers) in [(self.keys.ca(), Readers::All), (self.keys.of("nats").join(layout::CA), Readers::Owner)]
         {
-            self.unless_there(path, readers, || Ok(ca.clone()))?;
+            self.unless_there(&path, readers, || Ok(ca.clone()))?;
         }
         let (tokens, known) = (self.keys.authority(layout::TOKENS_KEY), self.keys.token_keys());
         self.signing_key(tokens, &known)?;
@@ -146,7 +165,7 @@ impl Maker<'_> {
     fn trust(&mut self) -> Result<(), KeysError> {
         let (key, known) = (self.keys.seal_key(), self.keys.seal_keys());
         let public = self.signing_key(key, &known)?;
-        self.unless_there(known, Readers::All, || Ok(key_set::document(&public)))?;
+        self.unless_there(&known, Readers::All, || Ok(key_set::document(&public)))?;
         if !exists(&self.keys.grants())? {
             let grant = |action| -> Result<Grant, KeysError> {
                 let principal = OPERATOR.parse().map_err(|_| KeysError::Made(OPERATOR.to_owned()))?;
@@ -157,8 +176,8 @@ impl Maker<'_> {
             self.note(&self.keys.grants());
         }
         let header = |columns: &[&str]| format!("{}\n", columns.join(","));
-        self.unless_there(self.keys.revoked(), Readers::All, || Ok(header(&revocations::COLUMNS)))?;
-        self.unless_there(self.keys.authority(layout::ISSUED), Readers::Owner, || Ok(header(&issued::COLUMNS)))
+        self.unless_there(&self.keys.revoked(), Readers::All, || Ok(header(&revocations::COLUMNS)))?;
+        self.unless_there(&self.keys.authority(layout::ISSUED), Readers::Owner, || Ok(header(&issued::COLUMNS)))
     }
 
     fn servers(&mut self, authority: &Authority, names: &[String]) -> Result<(), KeysError> {
@@ -172,8 +191,8 @@ impl Maker<'_> {
                 && authority::is_good_server(&ca, &file::read(&certificate)?, &names, self.now + RENEWED_WITHIN);
             if !is_good {
                 let (pem, key_pem) = authority.server(who, &names, VALID_FOR, self.now)?;
-                self.write(key, Readers::Owner, key_pem)?;
-                self.write(certificate, Readers::Owner, pem)?;
+                self.write(&key, Readers::Owner, &key_pem)?;
+                self.write(&certificate, Readers::Owner, &pem)?;
             }
         }
         Ok(())
@@ -188,33 +207,31 @@ impl Maker<'_> {
             let principal = OPERATOR.parse().map_err(|_| KeysError::Made(OPERATOR.to_owned()))?;
             let issued = authority.certificate(&principal, VALID_FOR, self.now)?;
             crate::Issued::note(self.keys, vec![issued.issued])?;
-            self.write(key, Readers::Owner, issued.key)?;
-            self.write(certificate, Readers::Owner, issued.certificate)?;
+            self.write(&key, Readers::Owner, &issued.key)?;
+            self.write(&certificate, Readers::Owner, &issued.certificate)?;
         }
         Ok(())
     }
 
     fn secrets(&mut self) -> Result<(), KeysError> {
         for who in NATS_USERS {
-            self.unless_there(self.keys.nats_seed(who), Readers::Owner, || {
-                nkeys::KeyPair::new_user().seed().map_err(|error| KeysError::Made(error.to_string()))
-            })?;
+            self.unless_there(&self.keys.nats_seed(who), Readers::Owner, nats_seed)?;
         }
         let passwords = POSTGRES_ROLES.map(|who| self.keys.postgres_password(who));
         for path in passwords.into_iter().chain([self.keys.superuser_password()]) {
-            self.unless_there(path, Readers::Owner, password)?;
+            self.unless_there(&path, Readers::Owner, password)?;
         }
         Ok(())
     }
 
     /// The public half of a key of Ed25519, which is made unless it is there.
-    fn signing_key(&mut self, path: PathBuf, known: &std::path::Path) -> Result<Vec<u8>, KeysError> {
+    fn signing_key(&mut self, path: PathBuf, known: &Path) -> Result<Vec<u8>, KeysError> {
         if !exists(&path)? {
             if exists(known)? {
                 return Err(KeysError::Half { there: known.to_owned(), missing: path });
             }
             let key = KeyPair::generate_for(&rcgen::PKCS_ED25519)?;
-            self.write(path, Readers::Owner, key.serialize_pem())?;
+            self.write(&path, Readers::Owner, &key.serialize_pem())?;
             return Ok(key.public_key_raw().to_vec());
         }
         Ok(KeyPair::from_pem(&file::read(&path)?)?.public_key_raw().to_vec())
@@ -222,20 +239,20 @@ impl Maker<'_> {
 
     fn unless_there(
         &mut self,
-        path: PathBuf,
+        path: &Path,
         readers: Readers,
         text: impl FnOnce() -> Result<String, KeysError>,
     ) -> Result<(), KeysError> {
-        if exists(&path)? { Ok(()) } else { self.write(path, readers, text()?) }
+        if exists(path)? { Ok(()) } else { self.write(path, readers, &text()?) }
     }
 
-    fn write(&mut self, path: PathBuf, readers: Readers, text: String) -> Result<(), KeysError> {
-        file::write(&path, readers, text)?;
-        self.note(&path);
+    fn write(&mut self, path: &Path, readers: Readers, text: &str) -> Result<(), KeysError> {
+        file::write(path, readers, text)?;
+        self.note(path);
         Ok(())
     }
 
-    fn note(&mut self, path: &std::path::Path) {
+    fn note(&mut self, path: &Path) {
         self.made.push(path.strip_prefix(self.keys.dir()).unwrap_or(path).to_owned());
     }
 }

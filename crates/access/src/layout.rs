@@ -15,19 +15,20 @@ use std::path::{Path, PathBuf};
 /// monitor/     nats.seed postgres.password
 /// nats/        server.pem server.key ca.pem
 /// postgres/    server.pem server.key superuser.password
-/// operator/    client.pem client.key
+/// operator/    client.pem client.key nats.seed
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout(PathBuf);
 
 /// Who has a NATS user, in the order in which they are listed.
-pub const NATS_USERS: [&str; 6] = ["collector", "validator", "aggregator", "query", "provision", "monitor"];
+pub(crate) const NATS_USERS: [&str; 7] =
+    ["collector", "validator", "aggregator", "query", "provision", "monitor", "operator"];
 
 /// Who has a PostgreSQL role.
-pub const POSTGRES_ROLES: [&str; 5] = ["validator", "aggregator", "query", "provision", "monitor"];
+pub(crate) const POSTGRES_ROLES: [&str; 5] = ["validator", "aggregator", "query", "provision", "monitor"];
 
 /// Who has a server's certificate.
-pub const SERVERS: [&str; 4] = ["collector", "query", "nats", "postgres"];
+pub(crate) const SERVERS: [&str; 4] = ["collector", "query", "nats", "postgres"];
 
 impl Layout {
     /// The keys directory at a path.

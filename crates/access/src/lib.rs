@@ -11,6 +11,7 @@ pub mod keys;
 mod layout;
 mod principal;
 mod refused;
+mod remote;
 pub mod revocations;
 pub mod seal;
 #[cfg(test)]

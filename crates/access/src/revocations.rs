@@ -62,7 +62,7 @@ impl Revocation {
             Subject::Certificate => {
                 let digits = id.replace(':', "").to_lowercase();
                 let digits = digits.trim_start_matches('0');
-                if digits.len() % 2 == 0 { digits.to_owned() } else { format!("0{digits}") }
+                if digits.len().is_multiple_of(2) { digits.to_owned() } else { format!("0{digits}") }
             }
             Subject::Token | Subject::Principal => id.to_owned(),
         };
@@ -92,7 +92,7 @@ pub fn read(layout: &Layout) -> Result<Vec<Revocation>, FileError> {
 /// # Errors
 /// When the file cannot be read or written, or a line of it is wrong.
 pub fn add(layout: &Layout, revocation: Revocation) -> Result<bool, FileError> {
-    let _locked = Locked::dir(layout.dir())?;
+    let _locked = Locked::keys(layout)?;
     let mut all = read(layout)?;
     if all.iter().any(|known| (known.subject, &known.id) == (revocation.subject, &revocation.id)) {
         return Ok(false);
@@ -122,18 +122,31 @@ fn parse(path: &Path, text: &str) -> Result<Vec<Revocation>, FileError> {
 
 /// What is revoked, to be asked at every call.
 #[derive(Debug, Default)]
-pub(crate) struct Revoked(HashSet<(Subject, String)>);
+pub(crate) struct Revoked {
+    certificates: HashSet<String>,
+    tokens: HashSet<String>,
+    principals: HashSet<String>,
+}
 
 impl Revoked {
     pub(crate) fn index(path: &Path, text: &str) -> Result<Self, FileError> {
-        Ok(Self(parse(path, text)?.into_iter().map(|row| (row.subject, row.id)).collect()))
+        let mut revoked = Self::default();
+        for Revocation { subject, id, .. } in parse(path, text)? {
+            let ids = match subject {
+                Subject::Certificate => &mut revoked.certificates,
+                Subject::Token => &mut revoked.tokens,
+                Subject::Principal => &mut revoked.principals,
+            };
+            ids.insert(id);
+        }
+        Ok(revoked)
     }
 
     pub(crate) fn holds(&self, principal: &Principal) -> bool {
-        let (subject, id) = match &principal.credential {
-            Credential::Certificate(serial) => (Subject::Certificate, serial),
-            Credential::Token(jti) => (Subject::Token, jti),
+        let credential = match &principal.credential {
+            Credential::Certificate(serial) => self.certificates.contains(serial),
+            Credential::Token(jti) => self.tokens.contains(jti),
         };
-        self.0.contains(&(subject, id.clone())) || self.0.contains(&(Subject::Principal, principal.name.to_string()))
+        credential || self.principals.contains(principal.name.as_str())
     }
 }

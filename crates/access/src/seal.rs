@@ -11,9 +11,6 @@ use crate::{
     key_set::{self, KeySet},
 };
 
-/// The header of a NATS message that carries its seal: the key's id, a dot, and the signature of the payload, in base64url.
-pub const HEADER: &str = "Tonghop-Seal";
-
 /// Seals messages.
 #[derive(Debug)]
 pub struct Sealer {
@@ -33,7 +30,8 @@ impl Sealer {
         Ok(Self { key, id })
     }
 
-    /// The seal of a payload; none where the key cannot sign, which is then as good as unsealed.
+    /// The seal of a payload: the key's id, a dot, and the signature of the payload in base64url. None where the key cannot
+    /// sign; nobody takes the payload then.
     #[must_use]
     pub fn seal(&self, payload: &[u8]) -> Option<String> {
         let signature = self.key.sign(payload).ok()?;

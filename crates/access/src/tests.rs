@@ -1,8 +1,13 @@
 //! Wrong, foreign, expired and revoked credentials; files that are wrong; seals.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    net::TcpListener,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use domain::{
@@ -10,13 +15,14 @@ use domain::{
     access::{Action, Denied, Grant, PrincipalName, Wish},
 };
 use rcgen::{CertificateParams, KeyPair, SigningKey as _};
-use rustls_pki_types::{CertificateDer, pem::PemObject as _};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use time::{
     Duration, OffsetDateTime,
     macros::{date, datetime},
 };
+use tokio_rustls::rustls;
 
 use crate::{
     Access, AccessConfig, Authority, Credential, FileError, Issued, Layout, Unauthenticated, grants,
@@ -99,7 +105,7 @@ fn keys_are_made_once_and_secrets_are_their_owners() {
         assert_eq!(mode(&public.unwrap().path()), 0o644);
     }
     let users = keys::nats_users(&world.keys).unwrap();
-    assert_eq!(users.len(), 6);
+    assert_eq!(users.len(), 7);
     assert!(users.iter().all(|(_, public)| public.starts_with('U')));
     let (about, fingerprint) = keys::authority(&world.keys).unwrap();
     assert_eq!((about.expires.year(), fingerprint.len()), (2036, 95));
@@ -420,4 +426,69 @@ async fn a_seal_is_of_one_payload_and_one_key() {
     let (_, signature) = stranger.split_once('.').unwrap();
     assert_eq!(access.check_seal(Some(&format!("{id}.{signature}")), b"payload"), Err(SealError::Wrong));
     assert!(Sealer::open(&world.dir.path().join("keys/query/server.key")).is_err(), "a key of another kind");
+}
+
+/// A server of HTTPS with the certificate of `collector`, that answers every request with what `body` holds by then.
+fn serve(keys: &Layout, body: Arc<Mutex<String>>) -> String {
+    let certificate = CertificateDer::from_pem_file(keys.server_certificate("collector")).unwrap();
+    let key = PrivateKeyDer::from_pem_file(keys.server_key("collector")).unwrap();
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+    let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    let config = Arc::new(config.with_single_cert(vec![certificate], key).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}/jwks.json", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for tcp in listener.incoming() {
+            let connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+            let mut stream = BufReader::new(rustls::StreamOwned::new(connection, tcp.unwrap()));
+            let mut line = String::new();
+            // A client that believes nothing goes away.
+            while stream.read_line(&mut line).is_ok_and(|read| read > 2) {
+                line.clear();
+            }
+            let body = body.lock().unwrap().clone();
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+            drop(stream.get_mut().write_all((head + &body).as_bytes()));
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn keys_at_a_url_are_believed_beside_those_of_the_files() {
+    let (world, other) = (World::new(), World::new());
+    let body = Arc::new(Mutex::new(fs::read_to_string(other.keys.token_keys()).unwrap()));
+    let jwks_url = Some(serve(&world.keys, Arc::clone(&body)));
+    let config = AccessConfig { jwks_url, reread_every_ms: 10_000, ..AccessConfig::to(world.keys.trust()) };
+    let access = Access::open(&config).unwrap();
+    access.changes().next().await;
+    let token =
+        |world: &World| world.authority().issue_token(&name("ward-1"), Duration::hours(1), None, NOW).unwrap().token;
+    for issuer in [&world, &other] {
+        assert_eq!(access.authenticate_token(&token(issuer), NOW).unwrap().name, name("ward-1"));
+    }
+    // A change of the files leaves them; nonsense in their place too.
+    grants::add(&world.keys, vec![grant("ward-31498", "31498")]).unwrap();
+    access.reread().unwrap();
+    assert!(access.authenticate_token(&token(&other), NOW).is_ok());
+    "nonsense".clone_into(&mut body.lock().unwrap());
+    assert!(access.refetch().unwrap_err().to_string().contains("is not a key set"));
+    assert!(access.authenticate_token(&token(&other), NOW).is_ok());
+    *body.lock().unwrap() = fs::read_to_string(world.keys.token_keys()).unwrap();
+    access.refetch().unwrap();
+    assert!(access.authenticate_token(&token(&other), NOW).is_err(), "they are gone");
+}
+
+#[tokio::test]
+async fn keys_at_a_url_come_from_a_server_that_is_known_and_over_tls() {
+    let (world, stranger) = (World::new(), World::new());
+    let url = serve(&stranger.keys, Arc::new(Mutex::new(fs::read_to_string(stranger.keys.token_keys()).unwrap())));
+    for url in [url.clone(), url.replace("https", "http")] {
+        let config =
+            AccessConfig { jwks_url: Some(url), reread_every_ms: 10_000, ..AccessConfig::to(world.keys.trust()) };
+        let access = Access::open(&config).unwrap();
+        access.refetch().unwrap_err();
+        let token = stranger.authority().issue_token(&name("ward-1"), Duration::hours(1), None, NOW).unwrap().token;
+        assert!(access.authenticate_token(&token, NOW).is_err());
+    }
 }

@@ -27,6 +27,12 @@ pub(crate) type Texts = [String; 5];
 
 const FILES: [&str; 5] = [layout::CA, layout::TOKEN_KEYS, layout::SEAL_KEYS, layout::GRANTS, layout::REVOKED];
 
+/// The authority's certificate.
+pub(crate) fn ca(texts: &Texts) -> &str {
+    let [ca, ..] = texts;
+    ca
+}
+
 /// Reads the files.
 pub(crate) fn texts(dir: &Path) -> Result<Texts, FileError> {
     let mut texts = Texts::default();
@@ -50,15 +56,23 @@ pub(crate) struct Trust {
 }
 
 impl Trust {
-    pub(crate) fn parse(dir: &Path, issuer: &str, texts: Texts) -> Result<Self, FileError> {
+    /// Reads the files' texts, and a set of keys from elsewhere with its name. Of two keys with one id that in the files counts.
+    pub(crate) fn parse(
+        dir: &Path,
+        issuer: &str,
+        texts: Texts,
+        elsewhere: Option<(&Path, &str)>,
+    ) -> Result<Self, FileError> {
         let [ca, tokens, seals, grants, revoked] = &texts;
         let [ca_path, tokens_path, seals_path, grants_path, revoked_path]: [PathBuf; 5] =
             FILES.map(|name| dir.join(name));
+        let mut token_keys = elsewhere.map_or(Ok(KeySet::new()), |(name, text)| key_set::read(name, text))?;
+        token_keys.extend(key_set::read(&tokens_path, tokens)?);
         Ok(Self {
             grants: grants::index(&grants_path, grants)?,
             seals: key_set::read(&seals_path, seals)?,
             anchors: anchors(&ca_path, ca)?,
-            tokens: key_set::read(&tokens_path, tokens)?,
+            tokens: token_keys,
             revoked: Revoked::index(&revoked_path, revoked)?,
             issuer: issuer.to_owned(),
             known: Mutex::default(),

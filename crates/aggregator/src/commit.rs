@@ -5,10 +5,11 @@ use std::time::Duration;
 use catalogue::VersionError;
 use domain::{
     Timestamp,
-    settle::{self, Accepted, Judged, Position, Provenance},
+    settle::{self, Accepted, Judged, Provenance},
 };
 use messaging::{Outgoing, Partition, outbox};
-use store::{BeginError, StoreError, Write};
+use store::{BeginError, Fence, StoreError, Write};
+use tokio::time::Instant;
 
 use crate::{
     Shared,
@@ -16,14 +17,16 @@ use crate::{
     event::{self, EventError},
     fates,
     fold::{self, FoldError},
+    metrics::{self, NUMBERS},
+    steps::Steps,
 };
 
 /// Why a batch was not committed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CommitError {
     /// Somebody else moved the partition. Their events may be in the outbox, and go before ours: start over.
-    #[error("the partition stands at position {}, which is not where it was left", .0.0)]
-    Moved(Position),
+    #[error("the partition stands at position {}, which is not where it was left", .0.position.0)]
+    Moved(Fence),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -53,13 +56,18 @@ pub(crate) async fn commit(shared: &Shared, partition: Partition, batch: Batch) 
     let _permit = shared.transactions.acquire().await;
     // A connection whose other end is gone would be waited on for ever; the server ends a statement long before.
     let within = Duration::from_secs(180);
-    tokio::time::timeout(within, commit_now(shared, partition, batch))
+    let (began, reports) = (Instant::now(), batch.judged.len());
+    let committed = tokio::time::timeout(within, commit_now(shared, partition, batch))
         .await
-        .map_err(|_| StoreError::Unanswered(within))?
+        .map_err(|_| StoreError::Unanswered(within))?;
+    NUMBERS.commit_seconds.record(began.elapsed());
+    NUMBERS.batch_reports.record(reports as f64);
+    committed
 }
 
 async fn commit_now(shared: &Shared, partition: Partition, batch: Batch) -> Result<Vec<Outgoing>, CommitError> {
-    let Batch { after, up_to, judged, quarantined } = batch;
+    let Batch { after, up_to, judged, quarantined, traced } = batch;
+    let steps = Steps::begin(&traced);
     let reports = judged.len();
     let mut transaction = shared.store.begin(partition.number(), after).await?;
 
@@ -87,7 +95,7 @@ async fn commit_now(shared: &Shared, partition: Partition, batch: Batch) -> Resu
     let moved = fold::add(&changes, stored)?;
     let now = Timestamp::from(shared.clock.now());
     let time = event::rfc3339(now)?;
-    let mut events = event::events(&moved, up_to, &time)?;
+    let mut events = event::events(&moved, Fence { position: up_to, ..after }, &time, &steps)?;
     events.extend(fates::events(&catalogues, &changes.ledger, up_to, &time)?);
     let packed = (!events.is_empty()).then(|| outbox::pack(&events));
     let writes: Vec<_> = moved.into_iter().flat_map(|unit| unit.writes).collect();
@@ -101,6 +109,8 @@ async fn commit_now(shared: &Shared, partition: Partition, batch: Batch) -> Resu
         now,
     };
     transaction.commit(&write).await?;
+    steps.committed(up_to);
+    metrics::settled(&changes.ledger, writes.len(), now);
     tracing::debug!(%partition, reports, totals = writes.len(), up_to = up_to.0, "counted a batch");
     Ok(events)
 }

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use messaging::ConnectionConfig;
-use runtime::{ServiceConfig, telemetry::TelemetryConfig};
+use runtime::{ServiceConfig, admin::AdminConfig, telemetry::TelemetryConfig};
 use store::StoreConfig;
 
 /// Everything an aggregator is told.
@@ -12,6 +12,9 @@ use store::StoreConfig;
 pub struct Config {
     /// The directory of the catalogue; the same for all services.
     pub catalogue: PathBuf,
+    /// Where whoever watches the service asks it. Not to be published.
+    #[serde(default)]
+    pub admin: AdminConfig,
     /// Where NATS is.
     pub nats: ConnectionConfig,
     /// Where PostgreSQL is.
@@ -43,6 +46,13 @@ pub struct Limits {
     /// How often the leases are checked and free ones taken.
     #[serde(deserialize_with = "runtime::config::duration")]
     pub lease_check: Duration,
+    /// How often the totals of a form's period are recomputed and compared: the one that was not for the longest time. Never so often
+    /// that it takes more than a tenth of the time.
+    #[serde(deserialize_with = "runtime::config::duration")]
+    pub reconcile_every: Duration,
+    /// How often all totals are, at once, and the audit log is checked.
+    #[serde(deserialize_with = "runtime::config::duration")]
+    pub reconcile_all_every: Duration,
     /// How long committing and publishing may go on once shutdown is requested.
     #[serde(deserialize_with = "runtime::config::duration")]
     pub drain_timeout: Duration,
@@ -55,6 +65,8 @@ impl Default for Limits {
             transactions: 4,
             unpublished_batches: 4,
             lease_check: Duration::from_secs(1),
+            reconcile_every: Duration::from_secs(60),
+            reconcile_all_every: Duration::from_secs(24 * 60 * 60),
             drain_timeout: Duration::from_secs(20),
         }
     }
@@ -68,6 +80,6 @@ mod tests {
     fn the_sample_is_understood() {
         let sample = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/config/aggregator.toml");
         let config: Config = runtime::config::load(&sample).unwrap();
-        assert_eq!(config.nats.url, "nats://nats:4222");
+        assert_eq!(config.nats.url, "tls://nats:4222");
     }
 }

@@ -3,29 +3,33 @@
 use std::{sync::Arc, time::Duration};
 
 use domain::settle::{Judged, Position};
-use messaging::{Body, Partition, Verdict, Verdicts};
+use messaging::{Body, Partition, Traced, Verdict, Verdicts};
 use runtime::{Backoff, Shutdown};
-use store::Quarantined;
+use store::{Fence, Quarantined};
 
 use crate::{
     Shared,
     commit::commit,
+    metrics::NUMBERS,
     publish::{self, Relay},
+    told,
 };
 
 /// Verdicts that are counted in one transaction.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
-    /// The position before the first of them.
-    pub(crate) after: Position,
+    /// Where the partition stood before the first of them.
+    pub(crate) after: Fence,
     /// The position of the last.
     pub(crate) up_to: Position,
     pub(crate) judged: Vec<Judged>,
     pub(crate) quarantined: Vec<Quarantined>,
+    pub(crate) traced: Vec<Traced>,
 }
 
 impl Batch {
-    fn add(&mut self, Verdict { position, body }: Verdict) {
+    fn add(&mut self, Verdict { position, body, traced }: Verdict) {
+        self.traced.extend(traced);
         self.up_to = position;
         match body {
             Body::Judged(judged) => self.judged.extend(judged),
@@ -49,6 +53,7 @@ pub(crate) async fn run(shared: Arc<Shared>, partition: Partition, stop: Shutdow
         match count(&shared, partition, &stop).await {
             Ok(()) => return,
             Err(error) => {
+                NUMBERS.failures.increment(1);
                 tracing::warn!(%partition, error = &*error as &dyn std::error::Error, "counting broke off; starting over from what is stored");
                 tokio::select! {
                     () = tokio::time::sleep(backoff.next_delay()) => {}
@@ -63,25 +68,30 @@ type Broken = Box<dyn std::error::Error + Send + Sync>;
 
 /// Starts from what is stored: publishes what the outbox holds, then counts on from the stored position.
 async fn count(shared: &Arc<Shared>, partition: Partition, stop: &Shutdown) -> Result<(), Broken> {
+    let mut fence = shared.store.fence(partition.number()).await?;
+    told::is_behind(shared, partition, fence).await?;
     publish::recover(shared, partition).await?;
-    let mut position = shared.store.progress(partition.number()).await?;
     let newest = Verdicts::newest(&shared.connection).await?;
-    if position > newest {
+    if fence.position > newest {
         return Err(format!(
             "the database counts up to {}, the log of verdicts ends at {}: it is older than the database",
-            position.0, newest.0
+            fence.position.0, newest.0
         )
         .into());
     }
-    let mut verdicts = Verdicts::after(shared.connection.clone(), partition, position);
+    let mut verdicts = Verdicts::after(shared.connection.clone(), partition, fence.position);
     let relay = Relay::start(Arc::clone(shared), partition);
     let counted = loop {
-        let Some(batch) = gather(&mut verdicts, position, shared.limits.max_batch, stop).await else { break Ok(()) };
+        let batch = match gather(shared, partition, &mut verdicts, fence, stop).await {
+            Gathered::Batch(batch) => batch,
+            Gathered::Stopped => break Ok(()),
+            Gathered::NewEpoch => break Err("totals were put right meanwhile".into()),
+        };
         let up_to = batch.up_to;
         match commit(shared, partition, batch).await {
             Ok(events) => {
-                position = up_to;
-                relay.publish(position, events).await;
+                fence.position = up_to;
+                relay.publish(fence.position, events).await;
                 if relay.has_ended() {
                     break Err("events could not be published; they are in the outbox".into());
                 }
@@ -93,13 +103,43 @@ async fn count(shared: &Arc<Shared>, partition: Partition, stop: &Shutdown) -> R
     counted
 }
 
+/// How often an idle partition is looked at for totals that were changed by somebody who does not count.
+const IDLE: Duration = Duration::from_secs(2);
+
+/// What there is to do.
+enum Gathered {
+    Batch(Batch),
+    /// Shutdown was requested.
+    Stopped,
+    /// Totals were changed by somebody who does not count: there are events to publish first.
+    NewEpoch,
+}
+
 /// What is there to count: waits for the first verdict and takes along what has arrived with it.
-async fn gather(verdicts: &mut Verdicts, after: Position, max_batch: usize, stop: &Shutdown) -> Option<Batch> {
-    let first = tokio::select! {
-        biased;
-        () = stop.requested() => return None,
-        first = verdicts.next() => first,
+async fn gather(
+    shared: &Shared,
+    partition: Partition,
+    verdicts: &mut Verdicts,
+    after: Fence,
+    stop: &Shutdown,
+) -> Gathered {
+    let max_batch = shared.limits.max_batch;
+    // Waited for as a whole: making a consumer may take longer than one look.
+    let mut next = Box::pin(verdicts.next());
+    let first = loop {
+        tokio::select! {
+            biased;
+            () = stop.requested() => return Gathered::Stopped,
+            first = &mut next => break first,
+            () = tokio::time::sleep(IDLE) => {
+                // A database that does not answer is noticed with the next batch.
+                if shared.store.fence(partition.number()).await.is_ok_and(|fence| fence != after) {
+                    return Gathered::NewEpoch;
+                }
+            }
+        }
     };
+    drop(next);
     let mut batch = Batch { after, ..Batch::default() };
     batch.add(first);
     let mut messages = 1;
@@ -110,5 +150,5 @@ async fn gather(verdicts: &mut Verdicts, after: Position, max_batch: usize, stop
         batch.add(next);
         messages += 1;
     }
-    Some(batch)
+    Gathered::Batch(batch)
 }

@@ -1,13 +1,14 @@
 //! Events about totals that moved.
 
-use domain::{LevelCode, Timestamp, fold::Tally, settle::Position};
+use domain::{LevelCode, Timestamp, fold::Tally};
 use messaging::{
     Exact, Outgoing, subjects,
     totals::{CellTotal, LevelTotals, TotalsData, TotalsEvent},
 };
+use store::Fence;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use crate::fold::MovedUnit;
+use crate::{fold::MovedUnit, steps::Steps};
 
 /// An event that has no JSON form. Does not happen; the types of `serde_json` and `time` allow for it.
 #[derive(Debug, thiserror::Error)]
@@ -18,9 +19,15 @@ pub(crate) enum EventError {
     Time(#[from] time::error::Format),
 }
 
-/// The events of a batch, one for each unit whose totals moved, at the position the batch reaches.
-pub(crate) fn events(moved: &[MovedUnit<'_>], position: Position, time: &str) -> Result<Vec<Outgoing>, EventError> {
-    moved.iter().map(|moved| Ok(event(moved, position, time).message()?)).collect()
+/// The events of a batch, one for each unit whose totals moved, at the position the batch reaches and in its epoch.
+pub(crate) fn events(
+    moved: &[MovedUnit<'_>],
+    at: Fence,
+    time: &str,
+    steps: &Steps,
+) -> Result<Vec<Outgoing>, EventError> {
+    let traced = |moved: &MovedUnit<'_>| TotalsEvent { traceparent: steps.of(&moved.cause), ..event(moved, at, time) };
+    moved.iter().map(|moved| Ok(traced(moved).message()?)).collect()
 }
 
 /// An instant as events tell it.
@@ -28,7 +35,7 @@ pub(crate) fn rfc3339(instant: Timestamp) -> Result<String, EventError> {
     Ok(OffsetDateTime::from(instant).format(&Rfc3339)?)
 }
 
-fn event(moved: &MovedUnit<'_>, position: Position, time: &str) -> TotalsEvent {
+pub(crate) fn event(moved: &MovedUnit<'_>, at: Fence, time: &str) -> TotalsEvent {
     let MovedUnit { catalogue, data_set, period, vintage, unit, version, cause, writes, unmoved } = moved;
     let expected = catalogue.expected(data_set, vintage, *unit);
     let totals = || writes.iter().map(|write| &write.total).chain(unmoved);
@@ -55,7 +62,8 @@ fn event(moved: &MovedUnit<'_>, position: Position, time: &str) -> TotalsEvent {
         period: period.to_string(),
         version: *version,
         previous_version: *version - 1,
-        log_position: position.0,
+        epoch: at.epoch,
+        log_position: at.position.0,
         catalogue_version: catalogue.version().to_string(),
         cause: cause.clone(),
         levels: levels.collect(),

@@ -1,28 +1,41 @@
 #![doc = include_str!("../README.md")]
 
 mod cause;
+mod chores;
 mod commit;
 mod config;
 mod consume;
 mod event;
 mod fates;
 mod fold;
+mod metrics;
+mod overdue;
 mod publish;
+pub mod reconcile;
+mod refusals;
+pub mod replay;
+mod steps;
+mod told;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use catalogue::Versions;
 use domain::Catalogue;
 use messaging::{ConnectError, Connection, Partition, Partitions, ProvisionError};
-use runtime::{Clock, DrainOverrun, Process, Shutdown};
+use runtime::{Clock, DrainOverrun, Process, Shutdown, admin::Admin};
 use store::{Leases, Store, StoreError};
 use tokio::{sync::Semaphore, task::JoinSet};
 
 pub use config::{Config, Limits};
+use metrics::NUMBERS;
+use reconcile::Known;
 
 /// Why an aggregator cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The admin port cannot be bound.
+    #[error("the admin port cannot be bound")]
+    Admin(#[from] io::Error),
     /// NATS cannot be reached.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -37,20 +50,23 @@ pub enum StartError {
 /// An aggregator whose connections stand.
 #[derive(Debug)]
 pub struct Aggregator {
+    admin: Admin,
     shared: Arc<Shared>,
-    partitions: Partitions,
 }
 
 /// What the partitions of one aggregator have in common.
 #[derive(Debug)]
 struct Shared {
     connection: Connection,
+    partitions: Partitions,
     store: Store,
     versions: Versions,
     clock: Arc<dyn Clock>,
     limits: Limits,
     /// As many batches are in a transaction at a time.
     transactions: Semaphore,
+    mismatches: Known,
+    audit_faults: Known,
 }
 
 impl Aggregator {
@@ -59,22 +75,44 @@ impl Aggregator {
     /// # Errors
     /// When either cannot be reached, or was not provisioned.
     pub async fn start(config: &Config, catalogue: Arc<Catalogue>, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
+        let admin = Admin::bind("aggregator", &config.admin).await?;
         let connection = Connection::open("aggregator", &config.nats).await?;
         let partitions = connection.partitions().await?;
-        let store = Store::connect("aggregator", &config.store).await?;
+        let store = Store::open("aggregator", &config.store).await?;
         let limits = config.limits.clone();
         let transactions = Semaphore::new(limits.transactions);
         Ok(Self {
+            admin,
             shared: Arc::new(Shared {
                 connection,
+                partitions,
                 store,
                 versions: Versions::new(catalogue),
                 clock,
                 limits,
                 transactions,
+                mismatches: Known::default(),
+                audit_faults: Known::default(),
             }),
-            partitions,
         })
+    }
+
+    /// The address at which whoever watches it asks.
+    #[must_use]
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin.local_addr()
+    }
+
+    /// How many totals are known to be wrong; for the metrics.
+    #[must_use]
+    pub fn mismatches(&self) -> Known {
+        self.shared.mismatches.clone()
+    }
+
+    /// How much of the audit log was not as it was written when this aggregator last looked; for the metrics.
+    #[must_use]
+    pub fn audit_faults(&self) -> Known {
+        self.shared.audit_faults.clone()
     }
 
     /// Counts until shutdown is requested; batches in a transaction are committed and their events published first.
@@ -83,23 +121,47 @@ impl Aggregator {
     /// When that took longer than allowed. Nothing is lost: it is done after the next start.
     pub async fn run(self, shutdown: Shutdown) -> Result<(), DrainOverrun> {
         let deadline = self.shared.limits.drain_timeout;
-        let Self { shared, partitions } = self;
-        shutdown.drain(deadline, hold_leases(&shared, partitions, &shutdown)).await?;
+        let Self { admin, shared } = self;
+        let _watched = watched(admin, &shared).start(&shutdown).await;
+        let mut looking = JoinSet::new();
+        looking.spawn(metrics::look(Arc::clone(&shared), shared.partitions));
+        let work = async {
+            tokio::join!(
+                hold_leases(&shared, &shutdown),
+                Box::pin(chores::run(&shared, &shutdown)),
+                reconcile::follow(&shared, &shutdown)
+            )
+        };
+        shutdown.drain(deadline, work).await?;
         shared.store.close().await;
         shared.connection.clone().close().await;
         Ok(())
     }
 }
 
+/// It is ready while it can publish and write.
+fn watched(admin: Admin, shared: &Shared) -> Admin {
+    let (connection, store) = (shared.connection.clone(), shared.store.clone());
+    let publishes = move || {
+        let connection = connection.clone();
+        async move { connection.probe("aggregator").await }
+    };
+    let writes = move || {
+        let store = store.clone();
+        async move { store.probe("aggregator").await }
+    };
+    admin.check("nats", publishes).check("database", writes)
+}
+
 /// Within what time the database must answer for the leases; one that does not is taken to have let go of them.
 const LEASES_ANSWER: Duration = Duration::from_secs(10);
 
 /// Works on the partitions whose leases can be had. When the leases are lost, everything stops and starts over.
-async fn hold_leases(shared: &Arc<Shared>, partitions: Partitions, shutdown: &Shutdown) {
+async fn hold_leases(shared: &Arc<Shared>, shutdown: &Shutdown) {
     const AGAIN: Duration = Duration::from_secs(1);
     while !shutdown.is_requested() {
         match Leases::open(&shared.store).await {
-            Ok(leases) => work_under(leases, shared, partitions, shutdown).await,
+            Ok(leases) => work_under(leases, shared, shutdown).await,
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "leases cannot be had; trying again")
             }
@@ -111,11 +173,11 @@ async fn hold_leases(shared: &Arc<Shared>, partitions: Partitions, shutdown: &Sh
     }
 }
 
-async fn work_under(mut leases: Leases, shared: &Arc<Shared>, partitions: Partitions, shutdown: &Shutdown) {
+async fn work_under(mut leases: Leases, shared: &Arc<Shared>, shutdown: &Shutdown) {
     // Ends with the leases as well as with the process.
     let stop = shutdown.child();
     let mut working: JoinSet<()> = JoinSet::new();
-    let mut wanted: BTreeSet<Partition> = partitions.all().collect();
+    let mut wanted: BTreeSet<Partition> = shared.partitions.all().collect();
     let mut tick = tokio::time::interval(shared.limits.lease_check);
     loop {
         tokio::select! {
@@ -135,6 +197,7 @@ async fn work_under(mut leases: Leases, shared: &Arc<Shared>, partitions: Partit
                 for partition in taken {
                     working.spawn(consume::run(Arc::clone(shared), partition, stop.clone()));
                 }
+                NUMBERS.leases.set(working.len() as f64);
             }
             Err(error) => {
                 tracing::warn!(
@@ -145,6 +208,7 @@ async fn work_under(mut leases: Leases, shared: &Arc<Shared>, partitions: Partit
             }
         }
     }
+    NUMBERS.leases.set(0.0);
     stop.request();
     while let Some(ended) = working.join_next().await {
         if let Err(error) = ended {

@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 use domain::settle::Position;
 use messaging::{Outgoing, Partition, PublishError, Publisher, outbox, subjects};
 use runtime::Backoff;
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 
-use crate::Shared;
+use crate::{Shared, metrics::NUMBERS};
 
 /// Publishes a partition's events while its next batches are counted.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ impl Relay {
         let publishing = tokio::spawn(async move {
             while let Some((position, events)) = batches.recv().await {
                 // What fails here is in the outbox still, and so is all that follows: it is published after the next start.
-                if let Err(error) = publish(&shared, partition, position, &events).await {
+                if let Err(error) = publish(&shared, partition, (position, 0), &events).await {
                     tracing::warn!(%partition, position = position.0, error = &*error as &dyn std::error::Error, "events stay in the outbox");
                     return;
                 }
@@ -69,7 +69,7 @@ pub(crate) async fn recover(shared: &Shared, partition: Partition) -> Result<(),
         }
         events.drain(..there);
         tracing::info!(%partition, position = unpublished.position.0, events = events.len(), "publishing events left in the outbox");
-        publish(shared, partition, unpublished.position, &events).await?;
+        publish(shared, partition, (unpublished.position, unpublished.part), &events).await?;
     }
     Ok(())
 }
@@ -92,27 +92,36 @@ fn batches(events: &[Outgoing]) -> impl Iterator<Item = &[Outgoing]> {
 
 /// Publishes events until JetStream has them, then takes them out of the outbox. What goes to one stream goes in order, and the
 /// two streams do not wait for each other's disk.
-async fn publish(shared: &Shared, partition: Partition, position: Position, events: &[Outgoing]) -> Result<(), Broken> {
+async fn publish(
+    shared: &Shared,
+    partition: Partition,
+    (position, part): (Position, i32),
+    events: &[Outgoing],
+) -> Result<(), Broken> {
     // Totals are packed before fates.
     let (totals, fates) = events.split_at(events.partition_point(|event| subjects::is_of_totals(&event.subject)));
     tokio::try_join!(publish_in_order(shared, partition, totals), publish_in_order(shared, partition, fates))?;
-    Ok(shared.store.published(partition.number(), position).await?)
+    Ok(shared.store.published(partition.number(), position, part).await?)
 }
 
 async fn publish_in_order(shared: &Shared, partition: Partition, events: &[Outgoing]) -> Result<(), PublishError> {
     const TRIES: usize = 8;
     let publisher = Publisher::new(shared.connection.clone());
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
+    let began = Instant::now();
     for batch in batches(events) {
         let mut tries = 1;
         while let Err(error) = publisher.publish_atomically(batch).await {
             if tries == TRIES {
                 return Err(error);
             }
+            NUMBERS.publish_retries.increment(1);
             tracing::warn!(%partition, %error, tries, "events are not durable yet; trying again");
             tries += 1;
             tokio::time::sleep(backoff.next_delay()).await;
         }
     }
+    NUMBERS.publish_seconds.record(began.elapsed());
+    NUMBERS.events.increment(events.len() as u64);
     Ok(())
 }

@@ -61,12 +61,13 @@ pub(crate) async fn run(args: &args::Agent, output: &Output) -> Result<Ended, Fa
 /// Watches the folder until somebody stops it, or with `--once` until every file has its answer.
 async fn watch(args: &args::Agent, output: &Output, interrupt: Interrupt<'_>) -> Result<Ended, Failure> {
     let folder = Folder::open(&args.folder)?;
-    let config =
-        Config { give_up_after: args.give_up_after, ..Config::new(&args.collector, &args.spool).asking(&args.query) };
+    let args::Agent { collector, query, credentials, give_up_after, spool, .. } = args;
+    let config = Config::new(collector, spool).asking(query).with(credentials.into());
+    let config = Config { give_up_after: *give_up_after, ..config };
     let (client, events) = Client::watched(config).await.map_err(|error| unopened(&error))?;
     let catalogue = args.catalogue.as_deref().map(check::load).transpose()?;
-    let peers =
-        Peers { collector: Peer::collector(&args.collector), query: Peer::query(&args.query), away: Vec::new() };
+    let (collector, query) = (Peer::collector(collector, credentials), Peer::query(query, credentials));
+    let peers = Peers { collector, query, away: Vec::new() };
     let mut agent =
         Agent { args, output, folder, client, peers, catalogue, files: BTreeMap::new(), is_any_refused: false };
     let ended = agent.run(events, interrupt).await;
@@ -323,7 +324,7 @@ impl Agent<'_> {
             Service::Query => &*query,
         };
         let (service, failure) = match trouble {
-            Trouble::Unreachable { service, source } => (Some(*service), peer(*service).unreachable(source)),
+            Trouble::Unreachable { service, source } => (Some(*service), peer(*service).unreachable(&**source)),
             Trouble::Silent(service) => (Some(*service), peer(*service).silent()),
             Trouble::Answered { service, status } => (Some(*service), peer(*service).refused(status)),
             Trouble::Spool(error) => (None, Failure::caused("không ghi được hàng đợi gửi", "the spool fails", error)),

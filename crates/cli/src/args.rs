@@ -1,24 +1,31 @@
 //! The command line.
 
+mod keep;
+
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
+use client::CertificateFiles;
 use domain::{
     DataSetCode, OrgUnitCode, Period, Timestamp,
     words::{self, WordsError},
 };
+use messaging::ConnectionConfig;
 use proto::pb::query::v1 as pb;
 use runtime::config::SecretFile;
 use serde::de::value::{Error as ValueError, StrDeserializer};
+use store::StoreConfig;
 use time::{Date, OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
 
-use crate::{output::Failure, report_file::Format};
+use crate::{auth::args::Auth, output::Failure, report_file::Format};
+
+pub(crate) use keep::*;
 
 const EXAMPLES: &str = "\
 Examples:
   tonghop provision --catalogue deploy/catalogue/de06 --nats nats://127.0.0.1:4222 --database postgres://tonghop@127.0.0.1/tonghop
-  tonghop submit reports.csv --collector http://127.0.0.1:50051
-  tonghop totals --query http://127.0.0.1:50052 94 identity 202211 --children
+  tonghop submit reports.csv --collector https://127.0.0.1:50051
+  tonghop totals --query https://127.0.0.1:50052 94 identity 202211 --children
 
 Exit codes: 0 all is well; 1 it failed, or the answer is bad news (a report refused, a total wrong);
             2 the command line is wrong; 130 Ctrl-C came first.";
@@ -88,19 +95,65 @@ pub(crate) enum Command {
     /// Reports and withdrawals of the unit, and of all units below it, that come in from now until the day named are taken
     /// again. Who did it, when and why is kept; a period that is open anyway is kept open until then.
     Reopen(Reopen),
+    /// Show the whole pipeline in one screen: services, streams, partitions, what waits, what was verified
+    Status(Status),
+    /// Ask a service's admin port whether it is ready; exit code 1 unless it is
+    Health(Health),
+    /// Recompute every total from the reports beside those that are stored, compare, and put right what is wrong
+    ///
+    /// Without --swap nothing is changed. With it all totals that differ are put right at once, while services go on; those who
+    /// follow are told with the next version.
+    Replay(Replay),
+    /// Bring the database and what was published together, after one of them was restored or made anew
+    ///
+    /// Run it before the services are started again. Totals whose versions differ are published as the database has them, with a
+    /// version above both, and a new epoch begins.
+    Restored(Restored),
+    /// Show the messages that could not be read, and have them judged again once the cause is mended
+    #[command(subcommand)]
+    Quarantine(QuarantineCommand),
+    /// Check, show and anchor the audit log
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Work on the files of a catalogue
     #[command(subcommand)]
     Catalogue(CatalogueCommand),
+    /// Make keys, hand out credentials, and say who may do what
+    #[command(subcommand)]
+    Auth(Auth),
     /// Let other systems follow the totals of their province on NATS
     #[command(subcommand)]
     Nats(NatsCommand),
 }
 
+#[derive(Debug, clap::Args)]
+pub(crate) struct Status {
+    #[command(flatten)]
+    pub(crate) nats: Nats,
+    #[command(flatten)]
+    pub(crate) database: Database,
+    /// The admin port of a service: http://HOST:PORT; may be given several times
+    #[arg(long = "admin", value_name = "URL", env = "TONGHOP_ADMIN", value_delimiter = ',', value_parser = admin_url)]
+    pub(crate) admin: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Health {
+    /// The service's admin port: http://HOST:PORT
+    #[arg(value_name = "URL", value_parser = admin_url)]
+    pub(crate) admin: String,
+    /// Ask whether the process lives, whatever it depends on does
+    #[arg(long)]
+    pub(crate) live: bool,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum NatsCommand {
-    /// Print the accounts of the NATS configuration: ours, and one for each partner with exactly what it may do
+    /// Write the partners' part of the NATS configuration: an account for each, with exactly what it may do
     ///
-    /// Passwords are taken from the environment of the NATS servers: TONGHOP_PASSWORD, PARTNER_94_PASSWORD.
+    /// Writes nats/partner_exports.conf and nats/partner_accounts.conf of the keys directory, which nats/accounts.conf includes,
+    /// and for a new partner partner_94/nats.seed: its key, to be handed over. Name all partners each time. The NATS servers
+    /// take it up when they are restarted.
     Partner(NatsPartner),
     /// Make the consumers that partners read from, or bring them up to date
     Consumers(NatsConsumers),
@@ -124,6 +177,9 @@ pub(crate) struct Partners {
 pub(crate) struct NatsPartner {
     #[command(flatten)]
     pub(crate) partners: Partners,
+    /// The keys directory
+    #[arg(long, value_name = "DIR", env = "TONGHOP_KEYS")]
+    pub(crate) keys: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]
@@ -158,6 +214,13 @@ pub(crate) struct Provision {
     pub(crate) nats: Nats,
     #[command(flatten)]
     pub(crate) database: Database,
+    /// The keys directory: every service is given its role in the database, with the password there (validator/postgres.password
+    /// and so on), by the database's superuser (postgres/superuser.password)
+    #[arg(long, value_name = "DIR", env = "TONGHOP_ROLES")]
+    pub(crate) roles: Option<PathBuf>,
+    /// The database's superuser
+    #[arg(long, value_name = "NAME", default_value = "tonghop", requires = "roles")]
+    pub(crate) superuser: String,
     /// On how many NATS servers each message is kept: 1 on one machine, 3 in production
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=5))]
     pub(crate) replicas: u8,
@@ -182,13 +245,28 @@ pub(crate) struct Provision {
     /// After how many days the fates of reports leave their stream; PostgreSQL keeps them
     #[arg(long, value_name = "DAYS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=36_500))]
     pub(crate) fates_max_age_days: u64,
+    #[command(flatten)]
+    pub(crate) by: By,
 }
 
-/// Where NATS is; one of the two.
+/// Where NATS is, and as whom to connect.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Nats {
+    #[command(flatten)]
+    url: NatsUrl,
+    /// A file with the certificates of the authorities whose NATS servers are trusted
+    #[arg(long, value_name = "FILE", env = "TONGHOP_NATS_CA")]
+    nats_ca: Option<PathBuf>,
+    /// A file with the seed of the NATS user's nkey
+    #[arg(long, value_name = "FILE", env = "TONGHOP_NATS_SEED")]
+    nats_seed: Option<PathBuf>,
+}
+
+/// One of the two.
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
-pub(crate) struct Nats {
-    /// The NATS servers: nats://HOST:PORT, several with commas between
+struct NatsUrl {
+    /// The NATS servers: tls://HOST:PORT, several with commas between
     #[arg(long = "nats", value_name = "URL", env = "TONGHOP_NATS", hide_env_values = true)]
     nats_url: Option<String>,
     /// A file that holds the NATS URL, for one with a password
@@ -196,10 +274,23 @@ pub(crate) struct Nats {
     nats_url_file: Option<PathBuf>,
 }
 
-/// Where the database is; one of the two.
+/// Where the database is, and as whom to connect.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Database {
+    #[command(flatten)]
+    url: DatabaseUrl,
+    /// A file with the certificates of the authorities whose database servers are trusted; the connection is encrypted then
+    #[arg(long, value_name = "FILE", env = "TONGHOP_DATABASE_CA")]
+    database_ca: Option<PathBuf>,
+    /// A file with the user's password
+    #[arg(long, value_name = "FILE", env = "TONGHOP_DATABASE_PASSWORD_FILE")]
+    database_password_file: Option<PathBuf>,
+}
+
+/// One of the two.
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
-pub(crate) struct Database {
+struct DatabaseUrl {
     /// The database: postgres://USER@HOST:PORT/NAME
     #[arg(long = "database", value_name = "URL", env = "TONGHOP_DATABASE", hide_env_values = true)]
     database_url: Option<String>,
@@ -209,14 +300,17 @@ pub(crate) struct Database {
 }
 
 impl Nats {
-    pub(crate) fn url(&self) -> Result<String, Failure> {
-        given_or_in_file(self.nats_url.as_deref(), self.nats_url_file.as_ref())
+    pub(crate) fn config(&self) -> Result<ConnectionConfig, Failure> {
+        let url = given_or_in_file(self.url.nats_url.as_deref(), self.url.nats_url_file.as_ref())?;
+        Ok(ConnectionConfig { ca: self.nats_ca.clone(), seed: self.nats_seed.clone(), ..ConnectionConfig::to(url) })
     }
 }
 
 impl Database {
-    pub(crate) fn url(&self) -> Result<String, Failure> {
-        given_or_in_file(self.database_url.as_deref(), self.database_url_file.as_ref())
+    pub(crate) fn config(&self) -> Result<StoreConfig, Failure> {
+        let url = given_or_in_file(self.url.database_url.as_deref(), self.url.database_url_file.as_ref())?;
+        let (ca, password) = (self.database_ca.clone(), self.database_password_file.clone());
+        Ok(StoreConfig { ca, password, ..StoreConfig::to(url) })
     }
 }
 
@@ -238,7 +332,7 @@ pub(crate) struct Submit {
     /// words may stand in a CSV file
     #[arg(long, value_name = "DIR", env = "TONGHOP_CATALOGUE")]
     pub(crate) catalogue: Option<PathBuf>,
-    /// The collector: http://HOST:PORT
+    /// The collector: https://HOST:PORT
     #[arg(long, value_name = "URL", env = "TONGHOP_COLLECTOR", value_parser = service_url)]
     pub(crate) collector: String,
     /// The most reports that are sent and not yet answered
@@ -250,9 +344,11 @@ pub(crate) struct Submit {
     /// Ask the query service until the fate of every acknowledged report is known; as long as --give-up-after
     #[arg(long, requires = "query")]
     pub(crate) wait: bool,
-    /// The query service, for --wait: http://HOST:PORT
+    /// The query service, for --wait: https://HOST:PORT
     #[arg(long, value_name = "URL", env = "TONGHOP_QUERY", value_parser = service_url)]
     pub(crate) query: Option<String>,
+    #[command(flatten)]
+    pub(crate) credentials: Credentials,
     /// Keep reports in this file until they are told of: after an interruption the same command goes on with them
     #[arg(long, value_name = "FILE")]
     pub(crate) spool: Option<PathBuf>,
@@ -267,12 +363,14 @@ pub(crate) struct Agent {
     /// Where reports are kept until their fate is known; the file is made where there is none
     #[arg(long, value_name = "FILE")]
     pub(crate) spool: PathBuf,
-    /// The collector: http://HOST:PORT
+    /// The collector: https://HOST:PORT
     #[arg(long, value_name = "URL", env = "TONGHOP_COLLECTOR", value_parser = service_url)]
     pub(crate) collector: String,
-    /// The query service: http://HOST:PORT
+    /// The query service: https://HOST:PORT
     #[arg(long, value_name = "URL", env = "TONGHOP_QUERY", value_parser = service_url)]
     pub(crate) query: String,
+    #[command(flatten)]
+    pub(crate) credentials: Credentials,
     /// The catalogue's directory, for what kind of value a cell takes
     #[arg(long, value_name = "DIR", env = "TONGHOP_CATALOGUE")]
     pub(crate) catalogue: Option<PathBuf>,
@@ -320,12 +418,46 @@ pub(crate) struct Reopen {
     pub(crate) most: u32,
 }
 
+/// Who one is to the services, and whom one believes.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Credentials")]
+pub(crate) struct Credentials {
+    /// The authorities whose services are believed, PEM; without it those that this machine believes
+    #[arg(long, value_name = "FILE", env = "TONGHOP_CA")]
+    pub(crate) ca: Option<PathBuf>,
+    /// The certificate to show, PEM
+    #[arg(long, value_name = "FILE", env = "TONGHOP_CERT", requires = "key")]
+    pub(crate) cert: Option<PathBuf>,
+    /// The certificate's key, PEM
+    #[arg(long, value_name = "FILE", env = "TONGHOP_KEY", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
+    /// A file with a token, instead of a certificate
+    #[arg(long, value_name = "FILE", env = "TONGHOP_TOKEN_FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+impl From<&Credentials> for client::Credentials {
+    fn from(Credentials { ca, cert, key, token_file }: &Credentials) -> Self {
+        let certificate = cert.clone().zip(key.clone());
+        let certificate = certificate.map(|(certificate, key)| CertificateFiles { certificate, key });
+        Self { ca: ca.clone(), certificate, token: token_file.clone() }
+    }
+}
+
+/// Those of a test that believes the fakes.
+#[cfg(test)]
+pub(crate) fn fake_credentials() -> Credentials {
+    Credentials { ca: client::fake::credentials().ca, ..Credentials::default() }
+}
+
 /// Which totals.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Which {
-    /// The query service: http://HOST:PORT
+    /// The query service: https://HOST:PORT
     #[arg(long, value_name = "URL", env = "TONGHOP_QUERY", value_parser = service_url)]
     pub(crate) query: String,
+    #[command(flatten)]
+    pub(crate) credentials: Credentials,
     /// The unit's code, such as 94 or 31498; VN is the nation
     pub(crate) org_unit: String,
     /// The data set's code, such as identity
@@ -374,9 +506,11 @@ impl AsOf {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Series {
-    /// The query service: http://HOST:PORT
+    /// The query service: https://HOST:PORT
     #[arg(long, value_name = "URL", env = "TONGHOP_QUERY", value_parser = service_url)]
     pub(crate) query: String,
+    #[command(flatten)]
+    pub(crate) credentials: Credentials,
     /// The unit's code, such as 94 or 31498; VN is the nation
     pub(crate) org_unit: String,
     /// The data set's code, such as identity
@@ -449,9 +583,11 @@ pub(crate) struct Watch {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Submission {
-    /// The query service: http://HOST:PORT
+    /// The query service: https://HOST:PORT
     #[arg(long, value_name = "URL", env = "TONGHOP_QUERY", value_parser = service_url)]
     pub(crate) query: String,
+    #[command(flatten)]
+    pub(crate) credentials: Credentials,
     /// The submission id, a UUID
     pub(crate) id: String,
 }
@@ -464,15 +600,15 @@ pub(crate) struct Verify {
 
 /// Why an argument is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-enum Refused {
+pub(crate) enum Refused {
     #[error("must be a number and a unit: 250ms, 30s, 5m, 2h or 1d")]
     Duration,
     #[error("must be a number of bytes, or a number and KiB, MiB or GiB: 512MiB")]
     Size,
-    #[error("must look like http://HOST:PORT")]
+    #[error("must look like https://HOST:PORT")]
     Url,
-    #[error("TLS is not supported yet; use http:// on a network that is trusted")]
-    Tls,
+    #[error("must begin with https://, nothing is sent in the clear")]
+    Plain,
     #[error("must be a day, written 2026-12-31")]
     Day,
     #[error("must be a position of the log, an instant such as 2026-07-01T12:00:00+07:00, or a day such as 2026-07-01")]
@@ -488,7 +624,7 @@ enum Refused {
 /// The longest reason, in characters.
 const MOST_REASON: usize = 1_000;
 
-fn day(text: &str) -> Result<Date, Refused> {
+pub(crate) fn day(text: &str) -> Result<Date, Refused> {
     Date::parse(text, format_description!("[year]-[month]-[day]")).map_err(|_| Refused::Day)
 }
 
@@ -507,7 +643,7 @@ fn as_of(text: &str) -> Result<AsOf, Refused> {
 }
 
 /// Words that are kept are held to what words in reports are.
-fn reason(text: &str) -> Result<String, Refused> {
+pub(crate) fn reason(text: &str) -> Result<String, Refused> {
     let text = words::read(text).map_err(Refused::Reason)?;
     if (1..=MOST_REASON).contains(&text.chars().count()) { Ok(text.into()) } else { Err(Refused::ReasonLength) }
 }
@@ -517,7 +653,7 @@ fn principal(text: &str) -> Result<String, Refused> {
     if good { Ok(text.to_owned()) } else { Err(Refused::Principal) }
 }
 
-fn duration(text: &str) -> Result<Duration, Refused> {
+pub(crate) fn duration(text: &str) -> Result<Duration, Refused> {
     runtime::config::duration(StrDeserializer::<ValueError>::new(text)).map_err(|_| Refused::Duration)
 }
 
@@ -535,9 +671,17 @@ fn size(text: &str) -> Result<i64, Refused> {
 }
 
 fn service_url(text: &str) -> Result<String, Refused> {
-    if text.starts_with("https://") {
-        return Err(Refused::Tls);
+    if text.starts_with("http://") {
+        return Err(Refused::Plain);
     }
+    let uri: tonic::transport::Uri = text.parse().map_err(|_| Refused::Url)?;
+    let bare = uri.path().trim_matches('/').is_empty() && uri.query().is_none();
+    let good = uri.scheme_str() == Some("https") && uri.port_u16().is_some() && bare;
+    if good { Ok(text.trim_end_matches('/').to_owned()) } else { Err(Refused::Url) }
+}
+
+/// An admin port is inside of the deployment's network and speaks no TLS.
+fn admin_url(text: &str) -> Result<String, Refused> {
     let uri: tonic::transport::Uri = text.parse().map_err(|_| Refused::Url)?;
     let bare = uri.path().trim_matches('/').is_empty() && uri.query().is_none();
     let good = uri.scheme_str() == Some("http") && uri.port_u16().is_some() && bare;
@@ -597,13 +741,22 @@ mod tests {
 
     #[test]
     fn waiting_needs_somebody_to_ask() {
-        assert!(parse("tonghop submit f.csv --collector http://h:1 --wait").is_err());
-        assert!(parse("tonghop submit f.csv --collector http://h:1 --wait --query http://h:2").is_ok());
+        assert!(parse("tonghop submit f.csv --collector https://h:1 --wait").is_err());
+        assert!(parse("tonghop submit f.csv --collector https://h:1 --wait --query https://h:2").is_ok());
+    }
+
+    #[test]
+    fn a_certificate_comes_with_its_key() {
+        let line = "tonghop submission --query https://h:1 0192f0c1-2b3c-7d4e-8f50-112233445566";
+        assert!(parse(&format!("{line} --ca ca.pem --cert c.pem")).is_err());
+        assert!(parse(&format!("{line} --ca ca.pem --key c.key")).is_err());
+        assert!(parse(&format!("{line} --cert c.pem --key c.key")).is_ok());
+        assert!(parse(&format!("{line} --token-file t")).is_ok());
     }
 
     #[test]
     fn reports_are_listed_all_or_some() {
-        let line = "tonghop reports --query http://h:1 VN identity 202211";
+        let line = "tonghop reports --query https://h:1 VN identity 202211";
         let only = |line: &str| match parse(line).unwrap().command {
             Command::Reports(args) => args.only,
             other => panic!("{other:?}"),
@@ -643,7 +796,7 @@ mod tests {
         for wrong in ["", "-1", "99999999999999999999999", "2026-07-01 12:00", "yesterday"] {
             assert_eq!(as_of(wrong), Err(Refused::AsOf), "{wrong}");
         }
-        let line = "tonghop totals --query http://h:1 94 identity 202211 --as-of 7";
+        let line = "tonghop totals --query https://h:1 94 identity 202211 --as-of 7";
         assert!(parse(line).is_ok() && parse(&format!("{line} --children")).is_err());
     }
 
@@ -664,9 +817,9 @@ mod tests {
 
     #[test]
     fn services_are_named_by_scheme_host_and_port() {
-        assert_eq!(service_url("http://127.0.0.1:50051/").unwrap(), "http://127.0.0.1:50051");
-        assert_eq!(service_url("https://h:1"), Err(Refused::Tls));
-        for bad in ["h:1", "http://h", "http://h:1/x", "ftp://h:1", "", "http://"] {
+        assert_eq!(service_url("https://127.0.0.1:50051/").unwrap(), "https://127.0.0.1:50051");
+        assert_eq!(service_url("http://h:1"), Err(Refused::Plain));
+        for bad in ["h:1", "https://h", "https://h:1/x", "ftp://h:1", "", "https://"] {
             assert_eq!(service_url(bad), Err(Refused::Url), "for {bad:?}");
         }
     }

@@ -17,8 +17,9 @@ use crate::{
 const PAGE: i32 = 500;
 
 pub(crate) async fn run(args: &args::Explain, output: &Output) -> Result<Ended, Failure> {
-    let args::Explain { which: args::Which { query, org_unit, data_set, period }, cell, level, as_of } = args;
-    let peer = Peer::query(query);
+    let args::Explain { which: args::Which { query, credentials, org_unit, data_set, period }, cell, level, as_of } =
+        args;
+    let peer = Peer::query(query, credentials);
     let mut client = QueryServiceClient::new(peer.connect().await?);
     let (mut listed, mut added, mut page_token) = (0_i64, 0_i128, String::new());
     let (sum, decimals, contributing) = loop {
@@ -135,7 +136,7 @@ mod tests {
 
     fn args(query: String) -> args::Explain {
         let [org_unit, data_set, period] = ["94", "identity", "202211"].map(str::to_owned);
-        let which = args::Which { query, org_unit, data_set, period };
+        let which = args::Which { query, credentials: args::fake_credentials(), org_unit, data_set, period };
         args::Explain { which, cell: "svc_online[s03]".to_owned(), level: None, as_of: Some(args::AsOf::Position(7)) }
     }
 

@@ -2,18 +2,26 @@
 
 mod agent;
 mod args;
+mod audit;
+mod auth;
 mod check;
 mod explain;
+mod health;
+pub mod keys;
 mod number;
 mod output;
 mod partner;
 mod peer;
 pub mod provision;
+mod quarantine;
 mod reopen;
+mod replay;
 mod report;
 pub mod report_file;
 mod reports;
+mod restored;
 mod series;
+mod status;
 mod submission;
 mod submit;
 mod table;
@@ -81,8 +89,15 @@ async fn run(command: Command, output: &Output) -> Result<Ended, Failure> {
         Command::Submission(args) => submission::run(&args, output).await,
         Command::Verify(args) => verify::run(&args, output).await,
         Command::Reopen(args) => reopen::run(&args, output).await,
+        Command::Status(args) => status::run(&args, output).await,
+        Command::Health(args) => health::run(&args, output).await,
+        Command::Replay(args) => replay::run(&args, output).await,
+        Command::Restored(args) => restored::run(&args, output).await,
+        Command::Quarantine(command) => quarantine::run(&command, output).await,
+        Command::Audit(command) => audit::run(&command, output).await,
         Command::Catalogue(CatalogueCommand::Check(args)) => check::run(&args, output),
-        Command::Nats(NatsCommand::Partner(args)) => partner::print(&args, output),
+        Command::Auth(command) => auth::run(&command, output),
+        Command::Nats(NatsCommand::Partner(args)) => partner::write(&args, output),
         Command::Nats(NatsCommand::Consumers(args)) => partner::make(&args, output).await,
     }
 }

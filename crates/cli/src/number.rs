@@ -1,6 +1,9 @@
 //! Numbers and instants as people read them.
 
-use domain::number::{PLAIN, VIETNAMESE};
+use domain::{
+    Timestamp,
+    number::{PLAIN, VIETNAMESE},
+};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description, macros::offset};
 
 /// A number scaled by ten to the power of `decimals`, as Vietnam writes it: `1.205.627`, `92,3`.
@@ -45,6 +48,24 @@ pub(crate) fn local_time(seconds: i64, nanos: i32) -> String {
 /// An instant of the wire in UTC, for programs.
 pub(crate) fn rfc3339(seconds: i64, nanos: i32) -> String {
     instant(seconds, nanos).format(&Rfc3339).unwrap_or_default()
+}
+
+/// An instant in the time of Vietnam, for people.
+pub(crate) fn instant_local(instant: Timestamp) -> String {
+    let (seconds, nanos) = parts(instant);
+    local_time(seconds, nanos)
+}
+
+/// An instant in UTC, for programs.
+pub(crate) fn instant_rfc3339(instant: Timestamp) -> String {
+    let (seconds, nanos) = parts(instant);
+    rfc3339(seconds, nanos)
+}
+
+/// An instant in whole seconds and nanoseconds, as the wire has it.
+fn parts(instant: Timestamp) -> (i64, i32) {
+    let micros = instant.unix_micros();
+    (micros.div_euclid(1_000_000), i32::try_from(micros.rem_euclid(1_000_000) * 1_000).unwrap_or_default())
 }
 
 fn instant(seconds: i64, nanos: i32) -> OffsetDateTime {

@@ -1,9 +1,14 @@
 //! `tonghop nats`: other systems that may follow the totals of one province.
 
+use access::{
+    Layout,
+    keys::{self, KeysError},
+};
 use domain::OrgUnitCode;
 use messaging::{
     Connection, ConnectionConfig,
-    partner::{Partner, accounts},
+    accounts::{PARTNER_ACCOUNTS, PARTNER_EXPORTS},
+    partner::{Partner, given},
 };
 use serde_json::json;
 
@@ -14,23 +19,37 @@ use crate::{
     output::{Failure, Output, both, without_secrets},
 };
 
-/// Prints the accounts of a NATS server's configuration.
-pub(crate) fn print(args: &NatsPartner, output: &Output) -> Result<Ended, Failure> {
-    let partners = partners(&args.partners)?;
-    let accounts = accounts(&partners);
-    let names: Vec<_> = partners.iter().map(Partner::name).collect();
-    output.result(|| json!({ "partners": names, "accounts": accounts }), || accounts.clone());
+/// Writes the partners' part of the NATS servers' configuration.
+pub(crate) fn write(args: &NatsPartner, output: &Output) -> Result<Ended, Failure> {
+    let layout = Layout::at(&args.keys);
+    let failure = |error: KeysError| Failure::caused("không ghi được tài khoản", "cannot write the accounts", &error);
+    let mut partners_with_keys = Vec::new();
+    for partner in partners(&args.partners)? {
+        let nkey = keys::nats_guest(&layout, &partner.name()).map_err(failure)?;
+        partners_with_keys.push((partner, nkey));
+    }
+    let given = given(&partners_with_keys);
+    for (file, text) in [(PARTNER_EXPORTS, &given.exports), (PARTNER_ACCOUNTS, &given.accounts)] {
+        keys::put(&layout.of("nats").join(file), text).map_err(|error| failure(error.into()))?;
+    }
+    let names: Vec<_> = partners_with_keys.iter().map(|(partner, _)| partner.name()).collect();
+    let (keys, said) = (args.keys.display(), names.join(", "));
+    output.result(
+        || json!({ "partners": names, "keys": args.keys }),
+        || {
+            output.say(&both(
+                format!("đã ghi tài khoản của {said} vào {keys}/nats; hãy khởi động lại lần lượt các máy chủ NATS"),
+                format!("accounts of {said} are in {keys}/nats; restart the NATS servers, one after the other"),
+            ))
+        },
+    );
     Ok(Ended::Well)
 }
 
 /// Makes what the accounts may read from.
 pub(crate) async fn make(args: &NatsConsumers, output: &Output) -> Result<Ended, Failure> {
     let partners = partners(&args.partners)?;
-    let nats = args.nats.url()?;
-    let connection = Connection::open("cli", &ConnectionConfig::to(nats.as_str())).await.map_err(|error| {
-        let url = without_secrets(&nats);
-        Failure::caused(&format!("không dùng được NATS tại {url}"), &format!("cannot use NATS at {url}"), &error)
-    })?;
+    let connection = connect(&args.nats.config()?).await?;
     for partner in &partners {
         let made = connection.provision_partner(partner, args.anew).await;
         let streams = made.map_err(|error| Failure::caused("không thiết lập được", "cannot provision", &error))?;
@@ -48,6 +67,14 @@ pub(crate) async fn make(args: &NatsConsumers, output: &Output) -> Result<Ended,
     }
     connection.close().await;
     Ok(Ended::Well)
+}
+
+/// NATS.
+pub(crate) async fn connect(config: &ConnectionConfig) -> Result<Connection, Failure> {
+    Connection::open("cli", config).await.map_err(|error| {
+        let url = without_secrets(&config.url);
+        Failure::caused(&format!("không dùng được NATS tại {url}"), &format!("cannot use NATS at {url}"), &error)
+    })
 }
 
 fn partners(args: &Partners) -> Result<Vec<Partner>, Failure> {

@@ -1,16 +1,18 @@
 //! Making everything the services use: streams, consumers, schema, partitions, catalogue.
 
+use std::{io, path::Path};
+
 use catalogue::Loaded;
 use domain::Timestamp;
-use messaging::{Connection, ConnectionConfig, ProvisionError, Provisioned, Topology};
+use messaging::{Connection, ProvisionError, Provisioned, Topology};
 use runtime::{Clock, SystemClock};
 use serde_json::{Value, json};
-use store::{Store, StoreError};
+use store::{Role, Store, StoreConfig, StoreError};
 
 use crate::{
-    Ended, args, check,
-    output::{Failure, Output, both, without_secrets},
-    verify,
+    Ended, args, audit, check,
+    output::{Failure, Output, both},
+    partner, verify,
 };
 
 /// Why provisioning failed. What was made until then stays; doing it again goes on from there.
@@ -49,19 +51,52 @@ pub async fn provision(
     let now = Timestamp::from(clock.now());
     let streams = messaging::provision(connection, topology, now.unix_micros().unsigned_abs()).await?;
     store.migrate().await?;
+    store.grant().await?;
     store.provision_partitions(topology.partitions).await?;
     let catalogue_is_new = store.provision_catalogue(&loaded.catalogue, &loaded.org_units, &loaded.files, now).await?;
     Ok(Done { streams, catalogue_version: loaded.catalogue.version().to_string(), catalogue_is_new })
 }
 
+/// Why the roles were not made.
+#[derive(Debug, thiserror::Error)]
+pub enum RolesError {
+    /// A password cannot be read.
+    #[error("cannot read the password of {0}")]
+    Password(&'static str, #[source] io::Error),
+    /// The database refuses.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Gives every service its role in the database, with the password in its directory of keys. `store` is connected as the
+/// database's superuser.
+///
+/// # Errors
+/// When a password cannot be read, or the database refuses.
+pub async fn roles(store: &Store, keys: &Path) -> Result<(), RolesError> {
+    let mut passwords = Vec::new();
+    for role in Role::ALL {
+        let password = std::fs::read_to_string(keys.join(role.service()).join("postgres.password"));
+        let password = password.map_err(|error| RolesError::Password(role.service(), error))?;
+        passwords.push((role, password.trim_end().to_owned()));
+    }
+    Ok(store.provision_roles(&passwords).await?)
+}
+
 pub(crate) async fn run(args: &args::Provision, output: &Output) -> Result<Ended, Failure> {
     let topology = topology(args);
-    let (nats, database) = (args.nats.url()?, args.database.url()?);
+    let (nats, database) = (args.nats.config()?, args.database.config()?);
     let loaded = check::load_whole(&args.catalogue)?;
-    let connection = Connection::open("cli", &ConnectionConfig::to(nats.as_str())).await.map_err(|error| {
-        let url = without_secrets(&nats);
-        Failure::caused(&format!("không dùng được NATS tại {url}"), &format!("cannot use NATS at {url}"), &error)
-    })?;
+    if let Some(keys) = &args.roles {
+        let password = Some(keys.join("postgres/superuser.password"));
+        let superuser = StoreConfig { user: Some(args.superuser.clone()), password, ..database.clone() };
+        let store = verify::open(&superuser).await?;
+        roles(&store, keys).await.map_err(|error| {
+            Failure::caused("không tạo được vai trò trong cơ sở dữ liệu", "cannot make the database's roles", &error)
+        })?;
+        store.close().await;
+    }
+    let connection = partner::connect(&nats).await?;
     let store = verify::open(&database).await?;
     let done = provision(&connection, &store, &topology, &loaded, &SystemClock).await;
     let done = done.map_err(|error| {
@@ -69,6 +104,7 @@ pub(crate) async fn run(args: &args::Provision, output: &Output) -> Result<Ended
         let failure = Failure::caused("không thiết lập được", "cannot provision", &error);
         if differs { Failure { reason: "DRIFT".to_owned(), ..failure } } else { failure }
     })?;
+    audit::operated(&store, &args.by.principal, "provision", &object(&done)).await?;
     store.close().await;
     connection.close().await;
     output.result(|| object(&done), || said(&done, &topology, output));

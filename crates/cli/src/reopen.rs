@@ -7,21 +7,23 @@ use store::{Reopen, ReopenError, Reopening};
 use time::{Date, Time, macros::offset};
 
 use crate::{
-    Ended, args,
-    number::{local_time, rfc3339},
+    Ended, args, audit,
+    number::{instant_local, instant_rfc3339},
     output::{Failure, Output, both},
     verify,
 };
 
 pub(crate) async fn run(args: &args::Reopen, output: &Output) -> Result<Ended, Failure> {
-    let store = verify::open(&args.database.url()?).await?;
+    let store = verify::open(&args.database.config()?).await?;
     let ended = if args.list {
         let last = store.last_reopenings(args.most).await;
         let last = last.map_err(|error| Failure::caused("không đọc được", "cannot read", &error))?;
         list(&last, output);
         Ended::Well
     } else {
-        let reopening = store.reopen(&wanted(args, Timestamp::from(SystemClock.now()))?).await.map_err(failure)?;
+        let wanted = wanted(args, Timestamp::from(SystemClock.now()))?;
+        audit::operated(&store, &wanted.principal, "reopen", &asked(&wanted)).await?;
+        let reopening = store.reopen(&wanted).await.map_err(failure)?;
         output.result(|| object(&reopening), || said(&reopening, output));
         Ended::Well
     };
@@ -49,6 +51,14 @@ fn wanted(args: &args::Reopen, now: Timestamp) -> Result<Reopen, Failure> {
         reason: reason.clone(),
         principal: principal.clone(),
         opened_at: now,
+    })
+}
+
+/// What the audit log keeps of it.
+fn asked(Reopen { data_set, period, org_unit, until, reason, .. }: &Reopen) -> Value {
+    json!({
+        "data_set": data_set.as_str(), "period": period.to_string(), "org_unit": org_unit.as_ref().map(|unit| unit.as_str()),
+        "until": instant_rfc3339(*until), "reason": reason,
     })
 }
 
@@ -97,31 +107,17 @@ fn list(reopenings: &[Reopening], output: &Output) {
     );
 }
 
-/// An instant in whole seconds and nanoseconds, as the wire has it.
-fn parts(instant: Timestamp) -> (i64, i32) {
-    let micros = instant.unix_micros();
-    (micros.div_euclid(1_000_000), i32::try_from(micros.rem_euclid(1_000_000) * 1_000).unwrap_or_default())
-}
-
 fn object(reopening: &Reopening) -> Value {
     let Reopening { id, data_set, period, org_unit, until, reason, principal, opened_at } = reopening;
-    let instant = |instant: &Timestamp| {
-        let (seconds, nanos) = parts(*instant);
-        rfc3339(seconds, nanos)
-    };
     json!({
         "id": id, "data_set": data_set.as_str(), "period": period.to_string(), "org_unit": org_unit.as_str(),
-        "until": instant(until), "reason": reason, "principal": principal, "opened_at": instant(opened_at),
+        "until": instant_rfc3339(*until), "reason": reason, "principal": principal, "opened_at": instant_rfc3339(*opened_at),
     })
 }
 
 fn said(reopening: &Reopening, output: &Output) -> String {
     let Reopening { id, data_set, period, org_unit, until, reason, principal, opened_at } = reopening;
-    let time = |instant: &Timestamp| {
-        let (seconds, nanos) = parts(*instant);
-        local_time(seconds, nanos)
-    };
-    let (until, opened_at) = (time(until), time(opened_at));
+    let (until, opened_at) = (instant_local(*until), instant_local(*opened_at));
     let what = output.say(&both(
         format!("mở lại từ {opened_at} đến {until} bởi {principal}"),
         format!("open again from {opened_at} to {until}, by {principal}"),
@@ -137,8 +133,7 @@ mod tests {
     #[test]
     fn it_is_open_to_the_end_of_the_day_in_vietnam() {
         let end = end_of(time::macros::date!(2026 - 12 - 31)).unwrap();
-        let (seconds, nanos) = parts(end);
-        assert_eq!(rfc3339(seconds, nanos), "2026-12-31T17:00:00Z");
+        assert_eq!(instant_rfc3339(end), "2026-12-31T17:00:00Z");
     }
 
     #[test]

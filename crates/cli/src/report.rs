@@ -16,8 +16,8 @@ use crate::{
 };
 
 pub(crate) async fn run(args: &args::Report, output: &Output) -> Result<Ended, Failure> {
-    let args::Which { query, org_unit, data_set, period } = &args.which;
-    let peer = Peer::query(query);
+    let args::Which { query, credentials, org_unit, data_set, period } = &args.which;
+    let peer = Peer::query(query, credentials);
     let mut client = QueryServiceClient::new(peer.connect().await?);
     let request = GetReportRequest { org_unit: org_unit.clone(), data_set: data_set.clone(), period: period.clone() };
     let answer = peer.answer(client.get_report(request)).await?;
@@ -148,7 +148,9 @@ mod tests {
         fake.state().report = Some(answer());
         let query = fake.serve_queries_alone().await;
         let [org_unit, data_set, period] = ["31498", "identity", "202211"].map(str::to_owned);
-        let args = args::Report { which: args::Which { query, org_unit, data_set, period } };
+        let args = args::Report {
+            which: args::Which { query, credentials: args::fake_credentials(), org_unit, data_set, period },
+        };
         let (output, written) = captured(false, Lang::En);
         assert_eq!(run(&args, &output).await, Ok(Ended::Well));
         let at = "2022-11-07 07:00:00";

@@ -20,7 +20,7 @@ const PAGE: i32 = 500;
 
 pub(crate) async fn run(args: &args::Reports, output: &Output) -> Result<Ended, Failure> {
     let names = Names::load(args.catalogue.as_deref(), output)?;
-    let args::Which { query, org_unit, data_set, period } = &args.which;
+    let args::Which { query, credentials, org_unit, data_set, period } = &args.which;
     let filter = match args.only {
         None => ReportFilter::All,
         Some(args::Only::Warnings) => ReportFilter::WithWarnings,
@@ -28,7 +28,7 @@ pub(crate) async fn run(args: &args::Reports, output: &Output) -> Result<Ended, 
         Some(args::Only::Late) => ReportFilter::Late,
         Some(args::Only::Missing) => ReportFilter::NotReported,
     };
-    let peer = Peer::query(query);
+    let peer = Peer::query(query, credentials);
     let mut client = QueryServiceClient::new(peer.connect().await?);
     let (mut listed, mut page_token) = (0_usize, String::new());
     loop {
@@ -166,7 +166,11 @@ mod tests {
 
     fn args(query: String, only: Option<args::Only>) -> args::Reports {
         let [org_unit, data_set, period] = ["94", "identity", "202211"].map(str::to_owned);
-        args::Reports { which: args::Which { query, org_unit, data_set, period }, only, catalogue: None }
+        args::Reports {
+            which: args::Which { query, credentials: args::fake_credentials(), org_unit, data_set, period },
+            only,
+            catalogue: None,
+        }
     }
 
     #[test]

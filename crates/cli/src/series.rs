@@ -15,8 +15,8 @@ use crate::{
 
 pub(crate) async fn run(args: &args::Series, output: &Output) -> Result<Ended, Failure> {
     let names = Names::load(args.catalogue.as_deref(), output)?;
-    let args::Series { query, org_unit, data_set, from, to, cell, catalogue: _ } = args;
-    let peer = Peer::query(query);
+    let args::Series { query, credentials, org_unit, data_set, from, to, cell, catalogue: _ } = args;
+    let peer = Peer::query(query, credentials);
     let mut client = QueryServiceClient::new(peer.connect().await?);
     let request = GetSeriesRequest {
         org_unit: org_unit.clone(),
@@ -76,7 +76,16 @@ mod tests {
     fn args(query: String, cell: &[&str]) -> args::Series {
         let [org_unit, data_set, from, to] = ["94", "online_services", "202211", "202212"].map(str::to_owned);
         let cell = cell.iter().map(|name| (*name).to_owned()).collect();
-        args::Series { query, org_unit, data_set, from, to, cell, catalogue: None }
+        args::Series {
+            query,
+            credentials: args::fake_credentials(),
+            org_unit,
+            data_set,
+            from,
+            to,
+            cell,
+            catalogue: None,
+        }
     }
 
     fn series() -> GetSeriesResponse {

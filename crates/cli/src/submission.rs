@@ -14,7 +14,7 @@ use crate::{
 };
 
 pub(crate) async fn run(args: &args::Submission, output: &Output) -> Result<Ended, Failure> {
-    let peer = Peer::query(&args.query);
+    let peer = Peer::query(&args.query, &args.credentials);
     let mut client = QueryServiceClient::new(peer.connect().await?);
     let answer = peer.answer(client.get_submission(GetSubmissionRequest { submission_id: args.id.clone() })).await?;
     output.result(|| object(&answer), || said(&answer, output));

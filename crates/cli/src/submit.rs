@@ -92,6 +92,7 @@ async fn send(
     let query = args.query.as_ref().filter(|_| args.wait);
     let config = Config {
         query: query.cloned(),
+        credentials: (&args.credentials).into(),
         limits,
         in_flight: args.in_flight.get(),
         retry: RETRY,
@@ -112,7 +113,10 @@ async fn send(
                     report.submission_id = member.id.to_string();
                 }
             }
-            let peers = Peers { collector: Peer::collector(&args.collector), query: query.map(|url| Peer::query(url)) };
+            let peers = Peers {
+                collector: Peer::collector(&args.collector, &args.credentials),
+                query: query.map(|url| Peer::query(url, &args.credentials)),
+            };
             let mut session = Session::new(peers, &reports, args.give_up_after, teller, summary);
             session.refused_here(&refused);
             session.begin(members);

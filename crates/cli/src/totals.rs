@@ -29,8 +29,8 @@ const PAGE: i32 = 250;
 
 pub(crate) async fn run(args: &args::Totals, output: &Output) -> Result<Ended, Failure> {
     let names = Names::load(args.catalogue.as_deref(), output)?;
-    let args::Which { query, org_unit, data_set, period } = &args.which;
-    let peer = Peer::query(query);
+    let args::Which { query, credentials, org_unit, data_set, period } = &args.which;
+    let peer = Peer::query(query, credentials);
     let mut client = QueryServiceClient::new(peer.connect().await?);
     let request = GetTotalsRequest {
         org_unit: org_unit.clone(),
@@ -597,7 +597,13 @@ pub(crate) mod tests {
         let fake = Fake::default();
         fake.state().totals = Some(computed());
         let [org_unit, data_set, period] = ["94", "online_services", "2022Q4"].map(str::to_owned);
-        let which = args::Which { query: fake.serve().await, org_unit, data_set, period };
+        let which = args::Which {
+            query: fake.serve().await,
+            credentials: args::fake_credentials(),
+            org_unit,
+            data_set,
+            period,
+        };
         let args = args::Totals {
             which,
             children: true,

@@ -33,7 +33,7 @@ async fn follow(
     mut interrupt: Pin<&mut (dyn Future<Output = ()> + '_)>,
     output: &Output,
 ) -> Result<Ended, Failure> {
-    let peer = Peer::query(&args.which.query);
+    let peer = Peer::query(&args.which.query, &args.which.credentials);
     let mut watcher = Watcher { lines: 0, last: None, count: args.count.unwrap_or(u64::MAX) };
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(10));
     loop {
@@ -77,7 +77,7 @@ struct Watcher {
 impl Watcher {
     /// Prints what comes on one stream; ends well when enough was printed.
     async fn stream(&mut self, peer: &Peer, which: &args::Which, output: &Output) -> Result<(), Failure> {
-        let args::Which { query: _, org_unit, data_set, period } = which;
+        let args::Which { query: _, credentials: _, org_unit, data_set, period } = which;
         let mut client = QueryServiceClient::new(peer.connect().await?);
         let request =
             WatchTotalsRequest { org_unit: org_unit.clone(), data_set: data_set.clone(), period: period.clone() };
@@ -174,7 +174,10 @@ mod tests {
 
     fn of(url: String, count: Option<u64>) -> args::Watch {
         let [org_unit, data_set, period] = ["94", "online_services", "202211"].map(str::to_owned);
-        args::Watch { which: args::Which { query: url, org_unit, data_set, period }, count }
+        args::Watch {
+            which: args::Which { query: url, credentials: args::fake_credentials(), org_unit, data_set, period },
+            count,
+        }
     }
 
     fn version(version: i64) -> Totals {

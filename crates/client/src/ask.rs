@@ -7,10 +7,10 @@ use std::{
 
 use proto::pb::query::v1::{GetSubmissionRequest, query_service_client::QueryServiceClient};
 use tokio::{sync::mpsc, task::JoinSet, time::Instant};
-use tonic::{Code, transport::Channel};
+use tonic::Code;
 
 use crate::{
-    Event, Outcome, Trouble,
+    Channel, Event, Outcome, Trouble,
     clock::Millis,
     deliver::Shared,
     link::Link,

@@ -87,8 +87,9 @@ impl Client {
     }
 
     async fn start(config: Config, saying: Saying) -> Result<Self, OpenError> {
-        let collector = Link::to(Service::Collector, &config.collector)?;
-        let query = config.query.as_deref().map(|url| Link::to(Service::Query, url)).transpose()?;
+        let collector = Link::to(Service::Collector, &config.collector, &config.credentials)?;
+        let query =
+            config.query.as_deref().map(|url| Link::to(Service::Query, url, &config.credentials)).transpose()?;
         let (spool, thread) = Spool::open(&config.spool, config.limits).await?;
         let (finished, see_finished) = watch::channel(0);
         let shared = Shared {

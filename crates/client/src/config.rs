@@ -2,18 +2,20 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::Pace;
+use crate::{Credentials, Pace};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a client is told. [`Config::new`] has what suits a local system; change the fields that do not.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The collector: `http://HOST:PORT`.
+    /// The collector: `https://HOST:PORT`.
     pub collector: String,
-    /// The query service, which knows what became of a report: `http://HOST:PORT`. Without one a report is finished when
+    /// The query service, which knows what became of a report: `https://HOST:PORT`. Without one a report is finished when
     /// it is acknowledged.
     pub query: Option<String>,
+    /// Who the client is to both, and whom it believes.
+    pub credentials: Credentials,
     /// The spool's file; it is made where there is none. One process at a time may use it. SQLite keeps another file beside
     /// it, with `-wal` added to the name.
     pub spool: PathBuf,
@@ -57,11 +59,12 @@ impl Default for Limits {
 }
 
 impl Config {
-    /// A client that pushes to a collector and asks nobody for fates.
+    /// A client that pushes to a collector, asks nobody for fates and has no credentials.
     pub fn new(collector: impl Into<String>, spool: impl Into<PathBuf>) -> Self {
         Self {
             collector: collector.into(),
             query: None,
+            credentials: Credentials::default(),
             spool: spool.into(),
             limits: Limits::default(),
             in_flight: 500,
@@ -77,5 +80,11 @@ impl Config {
     #[must_use]
     pub fn asking(self, query: impl Into<String>) -> Self {
         Self { query: Some(query.into()), ..self }
+    }
+
+    /// The same, with these credentials.
+    #[must_use]
+    pub fn with(self, credentials: Credentials) -> Self {
+        Self { credentials, ..self }
     }
 }

@@ -15,10 +15,10 @@ use tokio::{
     time::Instant,
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, Streaming, transport::Channel};
+use tonic::{Status, Streaming};
 
 use crate::{
-    Config, Event, Outcome, Service, SpoolError, Trouble,
+    Channel, Config, Event, Outcome, Service, SpoolError, Trouble,
     clock::Millis,
     link::{ANSWER_WITHIN, LONGEST_ASKED, Link, again_after, refusal},
     queue::Queue,

@@ -8,8 +8,11 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    fs::File,
+    io::Write as _,
+    os::fd::AsRawFd as _,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, LazyLock, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -35,11 +38,13 @@ use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{
     Code, Request, Response, Status, Streaming,
     transport::{
-        Server,
+        Identity, Server, ServerTlsConfig,
         server::{Router, TcpIncoming},
     },
 };
 use tonic_types::{ErrorDetails, StatusExt as _};
+
+use crate::Credentials;
 
 /// What a collector does with a report, by the unit's code.
 #[derive(Clone, Copy, Debug)]
@@ -188,25 +193,43 @@ impl Fake {
     /// Serves both on a port of its own; gives back the URL.
     pub async fn serve(self) -> String {
         let collector = CollectorServiceServer::new(self.clone());
-        serve(Server::builder().add_service(collector).add_service(QueryServiceServer::new(self))).await
+        serve(server().add_service(collector).add_service(QueryServiceServer::new(self))).await
     }
 
     /// The same on a port that somebody has chosen.
     pub fn serve_on(self, listener: TcpListener) {
         let collector = CollectorServiceServer::new(self.clone());
-        let router = Server::builder().add_service(collector).add_service(QueryServiceServer::new(self));
+        let router = server().add_service(collector).add_service(QueryServiceServer::new(self));
         tokio::spawn(router.serve_with_incoming(TcpIncoming::from(listener)));
     }
 
     /// The same without the collector.
     pub async fn serve_queries_alone(self) -> String {
-        serve(Server::builder().add_service(QueryServiceServer::new(self))).await
+        serve(server().add_service(QueryServiceServer::new(self))).await
     }
+}
+
+/// What they show, and a file with it for those who are to believe it; the file has no name and goes with the process.
+static SHOWN: LazyLock<(Identity, File)> = LazyLock::new(|| {
+    let certified = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(certified.cert.pem().as_bytes()).unwrap();
+    (Identity::from_pem(certified.cert.pem(), certified.signing_key.serialize_pem()), file)
+});
+
+/// Credentials of a client that believes the fakes of this process.
+pub fn credentials() -> Credentials {
+    let ca = format!("/proc/self/fd/{}", SHOWN.1.as_raw_fd());
+    Credentials { ca: Some(ca.into()), ..Credentials::default() }
+}
+
+fn server() -> Server {
+    Server::builder().tls_config(ServerTlsConfig::new().identity(SHOWN.0.clone())).unwrap()
 }
 
 async fn serve(router: Router) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
+    let url = format!("https://{}", listener.local_addr().unwrap());
     tokio::spawn(router.serve_with_incoming(TcpIncoming::from(listener)));
     url
 }

@@ -5,6 +5,7 @@ mod backoff;
 mod client;
 mod clock;
 mod config;
+mod credentials;
 mod deliver;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
@@ -19,6 +20,7 @@ mod tests;
 pub use backoff::Pace;
 pub use client::{Client, Events, SendError};
 pub use config::{Config, Limits};
+pub use credentials::{Bearer, CertificateFiles, Channel, Credentials, Distrust, Unconnected};
 pub use outcome::{Event, Member, Outcome, Progress, Service, Trouble};
 pub use proto::pb::{
     collector::v1::{Acknowledgement, Refusal},

@@ -6,13 +6,10 @@ use proto::pb::{
     collector::v1::Refusal,
     report::v1::{Severity, Violation},
 };
-use tonic::{
-    Code, Response, Status,
-    transport::{Channel, Endpoint},
-};
+use tonic::{Code, Response, Status, transport::Endpoint};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use crate::{OpenError, Service, Trouble};
+use crate::{Channel, Credentials, OpenError, Service, Trouble};
 
 /// How long connecting may take.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -26,13 +23,14 @@ pub(crate) const LONGEST_ASKED: Duration = Duration::from_secs(60 * 60);
 pub(crate) struct Link {
     service: Service,
     endpoint: Endpoint,
+    credentials: Credentials,
 }
 
 impl Link {
-    pub(crate) fn to(service: Service, url: &str) -> Result<Self, OpenError> {
+    pub(crate) fn to(service: Service, url: &str, credentials: &Credentials) -> Result<Self, OpenError> {
         let bad = |_| OpenError::Address(url.to_owned());
         let endpoint = Endpoint::from_shared(url.to_owned()).map_err(bad)?;
-        if endpoint.uri().scheme_str() != Some("http") || endpoint.uri().host().is_none() {
+        if endpoint.uri().scheme_str() != Some("https") || endpoint.uri().host().is_none() {
             return Err(OpenError::Address(url.to_owned()));
         }
         let endpoint = endpoint
@@ -42,12 +40,12 @@ impl Link {
             .keep_alive_timeout(Duration::from_secs(5))
             .user_agent(concat!("tonghop-client/", env!("CARGO_PKG_VERSION")))
             .map_err(bad)?;
-        Ok(Self { service, endpoint })
+        Ok(Self { service, endpoint, credentials: credentials.clone() })
     }
 
     /// Connects.
     pub(crate) async fn connect(&self) -> Result<Channel, Trouble> {
-        let connected = self.endpoint.connect().await;
+        let connected = self.credentials.connect(self.endpoint.clone()).await;
         connected.map_err(|source| Trouble::Unreachable { service: self.service, source: Arc::new(source) })
     }
 
@@ -211,9 +209,10 @@ mod tests {
 
     #[test]
     fn an_address_is_told_from_what_is_none() {
-        assert!(Link::to(Service::Collector, "http://127.0.0.1:50051").is_ok());
-        for bad in ["127.0.0.1:50051", "https://h:1", "ftp://h:1", "", "/x"] {
-            assert!(matches!(Link::to(Service::Collector, bad), Err(OpenError::Address(_))), "for {bad:?}");
+        let to = |url| Link::to(Service::Collector, url, &Credentials::default());
+        assert!(to("https://127.0.0.1:50051").is_ok());
+        for bad in ["127.0.0.1:50051", "http://h:1", "ftp://h:1", "", "/x"] {
+            assert!(matches!(to(bad), Err(OpenError::Address(_))), "for {bad:?}");
         }
     }
 }

@@ -9,7 +9,7 @@ use proto::pb::{
 };
 use tonic::Status;
 
-use crate::{SpoolError, SubmissionId};
+use crate::{SpoolError, SubmissionId, Unconnected};
 
 /// What became of a report.
 #[derive(Clone, Debug, PartialEq)]
@@ -149,7 +149,7 @@ pub enum Trouble {
         /// Who.
         service: Service,
         /// Why.
-        source: Arc<tonic::transport::Error>,
+        source: Arc<Unconnected>,
     },
     /// Nothing was heard for too long.
     #[error("{0} does not answer")]

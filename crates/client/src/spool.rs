@@ -60,7 +60,7 @@ pub enum OpenError {
     #[error("cannot start the thread of the spool")]
     Thread(#[source] std::io::Error),
     /// An address is not one.
-    #[error("{0:?} is no address of a service, such as http://HOST:PORT")]
+    #[error("{0:?} is no address of a service: it must be https://HOST:PORT")]
     Address(String),
     /// What it holds cannot be read.
     #[error("cannot read what the spool holds")]

@@ -9,7 +9,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::{
     Client, Config, Event, Events, OpenError, Outcome, Pace, Progress, Report, SubmissionId, Trouble,
-    fake::{Does, Fake},
+    fake::{self, Does, Fake},
 };
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -28,7 +28,7 @@ impl Home {
     }
 
     fn config(&self, url: &str) -> Config {
-        Config { retry: QUICK, ask: QUICK, ..Config::new(url, self.spool()).asking(url) }
+        Config { retry: QUICK, ask: QUICK, ..Config::new(url, self.spool()).asking(url).with(fake::credentials()) }
     }
 
     async fn client(&self, url: &str) -> Client {
@@ -70,7 +70,7 @@ fn asking_for(pause: Duration) -> Status {
 async fn nobody() -> (String, std::net::SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    (format!("http://{address}"), address)
+    (format!("https://{address}"), address)
 }
 
 #[tokio::test]

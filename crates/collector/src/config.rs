@@ -1,9 +1,10 @@
 //! The collector's configuration.
 
-use std::{path::PathBuf, time::Duration};
+use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
+use access::AccessConfig;
 use messaging::ConnectionConfig;
-use runtime::{ServiceConfig, grpc::GrpcConfig, telemetry::TelemetryConfig};
+use runtime::{ServiceConfig, admin::AdminConfig, grpc::GrpcConfig, telemetry::TelemetryConfig};
 
 /// Everything a collector is told.
 #[derive(Clone, Debug, serde::Deserialize)]
@@ -13,6 +14,13 @@ pub struct Config {
     pub catalogue: PathBuf,
     /// Where to listen.
     pub grpc: GrpcConfig,
+    /// Whom it believes, and who may do what.
+    pub access: AccessConfig,
+    /// By what its messages are known to be its own.
+    pub seal: SealConfig,
+    /// Where whoever watches the service asks it. Not to be published.
+    #[serde(default)]
+    pub admin: AdminConfig,
     /// Where NATS is.
     pub nats: ConnectionConfig,
     /// What bounds it.
@@ -29,6 +37,14 @@ impl ServiceConfig for Config {
     }
 }
 
+/// By what a collector's messages are known.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SealConfig {
+    /// The PEM file of the key that seals them; all collectors have the same.
+    pub key: PathBuf,
+}
+
 /// What bounds a collector.
 #[derive(Clone, Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -39,6 +55,14 @@ pub struct Limits {
     pub max_in_flight: usize,
     /// The same for one stream: one sender must not fill the collector.
     pub max_in_flight_per_stream: usize,
+    /// The same for all streams and calls of one sender. Raise it, and the next three, where one sender speaks for many.
+    pub max_in_flight_of_one: usize,
+    /// Streams that one sender may have open.
+    pub max_streams_of_one: usize,
+    /// Reports that one sender may bring a second. A stream that is faster is read more slowly.
+    pub reports_per_second_of_one: NonZeroU32,
+    /// Reports that one sender may bring at once after a rest.
+    pub reports_at_once_of_one: NonZeroU32,
     /// Reports in one message. More means fewer waits for the disk and longer ones.
     pub max_group: usize,
     /// Bytes in one message; with the largest report on top it must stay below NATS's `max_payload`.
@@ -59,6 +83,10 @@ impl Default for Limits {
             max_report_bytes: 128 * 1024,
             max_in_flight: 20_000,
             max_in_flight_per_stream: 8_000,
+            max_in_flight_of_one: 10_000,
+            max_streams_of_one: 100,
+            reports_per_second_of_one: const { NonZeroU32::new(5_000).unwrap() },
+            reports_at_once_of_one: const { NonZeroU32::new(20_000).unwrap() },
             max_group: 1_000,
             max_group_bytes: 256 * 1024,
             lanes: 2,
@@ -76,6 +104,6 @@ mod tests {
     fn the_sample_is_understood() {
         let sample = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/config/collector.toml");
         let config: Config = runtime::config::load(&sample).unwrap();
-        assert_eq!(config.nats.url, "nats://nats:4222");
+        assert_eq!(config.nats.url, "tls://nats:4222");
     }
 }

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 mod config;
+mod limits;
+mod metrics;
 mod publish;
 mod refused;
 mod revision;
@@ -8,24 +10,31 @@ mod serve;
 
 use std::{io, net::SocketAddr, sync::Arc};
 
+use access::{Access, FileError, seal::Sealer};
 use domain::Catalogue;
-use messaging::{ConnectError, Connection, Publisher};
+use messaging::{ConnectError, Connection, Publisher, audit::Refusals};
 use proto::pb::collector::v1::collector_service_server::CollectorServiceServer;
 use runtime::{
-    Clock, Process, Shutdown,
-    grpc::{Listener, ServeError},
+    Calls, Clock, Process, Shutdown,
+    admin::Admin,
+    grpc::{ListenError, Listener, ServeError, gate},
 };
 
-pub use config::{Config, Limits};
+pub use config::{Config, Limits, SealConfig};
 use publish::GroupCommit;
+use refused::Refused;
 use serve::Service;
+use tonic::service::interceptor::InterceptedService;
 
 /// Why a collector cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The port cannot be bound.
-    #[error("the port cannot be bound")]
-    Bind(#[from] io::Error),
+    /// The port cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// Whom to believe cannot be read, or the key of its seal.
+    #[error(transparent)]
+    Access(#[from] FileError),
     /// NATS cannot be reached.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -35,6 +44,9 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Collector {
     listener: Listener,
+    admin: Admin,
+    access: Access,
+    sealer: Sealer,
     connection: Connection,
     catalogue: Arc<Catalogue>,
     clock: Arc<dyn Clock>,
@@ -42,14 +54,17 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// Binds the port and connects to NATS.
+    /// Binds the port, reads whom it may believe and connects to NATS.
     ///
     /// # Errors
-    /// When either fails.
+    /// When one of these fails.
     pub async fn start(config: &Config, catalogue: Arc<Catalogue>, clock: Arc<dyn Clock>) -> Result<Self, StartError> {
         let listener = Listener::bind(&config.grpc).await?;
+        let admin = Admin::bind("collector", &config.admin).await.map_err(ListenError::from)?;
+        let access = Access::open(&config.access)?;
+        let sealer = Sealer::open(&config.seal.key)?;
         let connection = Connection::open("collector", &config.nats).await?;
-        Ok(Self { listener, connection, catalogue, clock, limits: config.limits.clone() })
+        Ok(Self { listener, admin, access, sealer, connection, catalogue, clock, limits: config.limits.clone() })
     }
 
     /// The address it listens on.
@@ -60,20 +75,45 @@ impl Collector {
         self.listener.local_addr()
     }
 
+    /// The address at which whoever watches it asks.
+    #[must_use]
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin.local_addr()
+    }
+
     /// Serves until shutdown is requested; then every report that was taken is answered before this returns.
     ///
     /// # Errors
     /// When serving fails.
     pub async fn serve(self, shutdown: Shutdown) -> Result<(), ServeError> {
-        let (group_commit, committing) = GroupCommit::start(Publisher::new(self.connection.clone()), &self.limits);
-        let service = Service::new(self.catalogue, self.clock, group_commit, &self.limits, shutdown.clone());
+        let probed = self.connection.clone();
+        let publishes = move || {
+            let probed = probed.clone();
+            async move { probed.probe("collector").await }
+        };
+        let _watched = self.admin.check("nats", publishes).start(&shutdown).await;
+        let publisher = Publisher::new(self.connection.clone());
+        let (group_commit, committing) = GroupCommit::start(publisher, Arc::new(self.sealer), &self.limits);
+        let (access, clock) = (self.access.clone(), Arc::clone(&self.clock));
+        let gate = gate(move |certificate, authorization| {
+            let caller = access.authenticate(certificate, authorization, clock.now());
+            Ok(caller.map_err(Refused::Unauthenticated)?)
+        });
+        let (catalogue, clock, access) = (self.catalogue, self.clock, self.access);
+        let (refusals, telling) = Refusals::start(self.connection.clone());
+        let service = Service::new(catalogue, clock, access, group_commit, refusals, &self.limits, shutdown.clone());
         let service = CollectorServiceServer::new(service).max_decoding_message_size(self.limits.max_report_bytes);
+        let service = InterceptedService::new(service, gate);
         let served = self
             .listener
-            .serve::<CollectorServiceServer<Service>>(|server| server.add_service(service), &shutdown)
+            .serve::<CollectorServiceServer<Service>>(
+                |server| server.add_service(Calls::of("collector", service)),
+                &shutdown,
+            )
             .await;
         // The service is gone and with it the last caller: what gathered goes out, then this ends.
         committing.finish().await;
+        telling.finish().await;
         self.connection.close().await;
         served
     }

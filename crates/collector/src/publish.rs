@@ -9,15 +9,16 @@ use std::{
     time::Duration,
 };
 
+use access::seal::Sealer;
 use messaging::{Outgoing, Publisher};
-use runtime::Backoff;
+use runtime::{Backoff, quota::Part};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     task::{self, JoinHandle, JoinSet},
     time::Instant,
 };
 
-use crate::Limits;
+use crate::{Limits, metrics::NUMBERS};
 
 /// Where a report stands in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +39,12 @@ pub(crate) enum NotKept {
 /// A report's answer, once there is one.
 pub(crate) type Waiter = oneshot::Receiver<Result<Place, NotKept>>;
 
-/// A place among the reports in flight; free again when it is dropped.
-pub(crate) type Slot = OwnedSemaphorePermit;
+/// A place among the reports in flight, and one among those of its sender; free again when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    _of_all: OwnedSemaphorePermit,
+    _of_one: Part,
+}
 
 /// Hands reports to the task that gathers them.
 #[derive(Clone, Debug)]
@@ -79,12 +84,13 @@ impl Committing {
 }
 
 impl GroupCommit {
-    pub(crate) fn start(publisher: Publisher, limits: &Limits) -> (Self, Committing) {
+    pub(crate) fn start(publisher: Publisher, sealer: Arc<Sealer>, limits: &Limits) -> (Self, Committing) {
         // Unbounded in type only: whoever sends holds a slot, and there are `max_in_flight` of them.
         let (pending, gathered) = mpsc::unbounded_channel();
         let slots = Arc::new(Semaphore::new(limits.max_in_flight));
         let gatherer = Gatherer {
             publisher,
+            sealer,
             limits: limits.clone(),
             free_lanes: (0..limits.lanes).collect(),
             group: Group::default(),
@@ -96,18 +102,21 @@ impl GroupCommit {
     }
 
     /// A place among the reports in flight, unless all are taken.
-    pub(crate) fn try_slot(&self) -> Option<Slot> {
-        Arc::clone(&self.slots).try_acquire_owned().ok()
+    pub(crate) fn try_slot(&self, of_one: Part) -> Option<Slot> {
+        let of_all = Arc::clone(&self.slots).try_acquire_owned().ok()?;
+        Some(Slot { _of_all: of_all, _of_one: of_one })
     }
 
     /// A place among the reports in flight, as soon as there is one.
-    pub(crate) async fn slot(&self) -> Option<Slot> {
-        Arc::clone(&self.slots).acquire_owned().await.ok()
+    pub(crate) async fn slot(&self, of_one: Part) -> Option<Slot> {
+        let of_all = Arc::clone(&self.slots).acquire_owned().await.ok()?;
+        Some(Slot { _of_all: of_all, _of_one: of_one })
     }
 
     /// Hands a report over. The waiter is always answered: by its place, by a refusal, or by being closed.
     pub(crate) fn commit(&self, part: Vec<u8>, slot: Slot) -> Waiter {
         let (answer, waiter) = oneshot::channel();
+        NUMBERS.in_flight.increment(1.0);
         // Where the task is gone the sender comes back and is dropped, which closes the waiter.
         drop(self.pending.send(Pending { part, give_up_at: Instant::now() + self.give_up_after, answer, slot }));
         waiter
@@ -125,6 +134,7 @@ struct Group {
 
 struct Gatherer {
     publisher: Publisher,
+    sealer: Arc<Sealer>,
     limits: Limits,
     /// Each lane has one message on its way at most, and a shard of its own.
     free_lanes: VecDeque<u16>,
@@ -174,7 +184,8 @@ impl Gatherer {
                     if let Some(lane) = self.free_lanes.pop_front() {
                         let group = std::mem::take(&mut self.group);
                         self.last_group = group.reports.len();
-                        let task = publishing.spawn(publish(self.publisher.clone(), lane, group.reports)).id();
+                        let (publisher, sealer) = (self.publisher.clone(), Arc::clone(&self.sealer));
+                        let task = publishing.spawn(publish(publisher, sealer, lane, group.reports)).id();
                         lane_of.insert(task, lane);
                     }
                 }
@@ -214,13 +225,14 @@ async fn wait_until(due: Option<Instant>) {
 }
 
 /// Publishes a group and answers everybody in it.
-async fn publish(publisher: Publisher, lane: u16, reports: Vec<Pending>) {
+async fn publish(publisher: Publisher, sealer: Arc<Sealer>, lane: u16, reports: Vec<Pending>) {
     // The first came first: nobody in the group waits longer than promised.
     let Some(give_up_at) = reports.first().map(|pending| pending.give_up_at) else { return };
     let mut payload = Vec::with_capacity(reports.iter().map(|pending| pending.part.len()).sum());
     for pending in &reports {
         payload.extend_from_slice(&pending.part);
     }
+    let seal = sealer.seal(&payload);
     let message = Outgoing {
         subject: messaging::subjects::submitted(lane),
         // The same for every try: a message that came through although its acknowledgement did not is not kept twice.
@@ -228,7 +240,17 @@ async fn publish(publisher: Publisher, lane: u16, reports: Vec<Pending>) {
         content_type: None,
         payload: payload.into(),
     };
-    let answer = publish_until(give_up_at, &publisher, &message).await;
+    NUMBERS.batch_reports.record(reports.len() as f64);
+    let began = Instant::now();
+    let answer = match seal {
+        Some(seal) => publish_until(give_up_at, &publisher, &message, &seal).await,
+        None => {
+            tracing::error!("a message cannot be sealed; senders are told to come again");
+            Err(NotKept::LogAway)
+        }
+    };
+    NUMBERS.publish_seconds.record(began.elapsed());
+    NUMBERS.in_flight.decrement(reports.len() as f64);
     for (index, Pending { answer: waiting, slot, .. }) in (0_u32..).zip(reports) {
         // A caller that went away does not hear it; its report is kept all the same.
         let _ = waiting.send(answer.map(|sequence| Place { sequence, index }));
@@ -236,11 +258,16 @@ async fn publish(publisher: Publisher, lane: u16, reports: Vec<Pending>) {
     }
 }
 
-async fn publish_until(give_up_at: Instant, publisher: &Publisher, message: &Outgoing) -> Result<u64, NotKept> {
+async fn publish_until(
+    give_up_at: Instant,
+    publisher: &Publisher,
+    message: &Outgoing,
+    seal: &str,
+) -> Result<u64, NotKept> {
     let mut backoff = Backoff::new(Duration::from_millis(20), Duration::from_millis(500));
     // A group that waited for a lane until its time was up is not tried at all.
     while Instant::now() < give_up_at {
-        match tokio::time::timeout_at(give_up_at, publisher.publish(message)).await {
+        match tokio::time::timeout_at(give_up_at, publisher.publish_sealed(message, seal)).await {
             Ok(Ok(published)) => return Ok(published.sequence),
             Ok(Err(error)) if error.is_full() => {
                 tracing::warn!(%error, "the log of submitted reports is full; senders are told to come again");
@@ -248,6 +275,7 @@ async fn publish_until(give_up_at: Instant, publisher: &Publisher, message: &Out
             }
             Ok(Err(error)) => {
                 tracing::debug!(%error, "publishing failed; trying again");
+                NUMBERS.publish_retries.increment(1);
                 tokio::time::sleep(backoff.next_delay()).await;
             }
             Err(_) => break,

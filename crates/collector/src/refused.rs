@@ -2,17 +2,24 @@
 
 use std::time::Duration;
 
-use domain::{Message, Violations};
+use access::Unauthenticated;
+use domain::{Message, Reason, Violations};
 use proto::{pb::collector::v1::Refusal, status};
 use tonic::{Code, Status};
 
-use crate::publish::NotKept;
+use crate::{limits::OverQuota, metrics, publish::NotKept};
 
 /// Why a report was not taken.
 #[derive(Debug)]
 pub(crate) enum Refused {
     /// It can never count.
     Invalid(Violations),
+    /// Nobody knows who sends it.
+    Unauthenticated(Unauthenticated),
+    /// Whoever sends it may not send it.
+    NotGranted(Message),
+    /// Its sender asks for more than one may have.
+    OverQuota(OverQuota),
     /// Too many are in flight.
     TooMany,
     /// It is not known to be kept.
@@ -22,11 +29,28 @@ pub(crate) enum Refused {
 }
 
 impl Refused {
-    /// The code, stable reason, words and pause of a refusal that has nothing to do with what the report says.
-    fn passing(&self) -> Option<(Code, &'static str, Message, Duration)> {
+    /// The stable reason: of a report that can never count, that of the first thing that is wrong with it.
+    pub(crate) fn reason(&self) -> &'static str {
+        match self {
+            Self::Invalid(violations) => violations.list().first().map_or("INVALID", |first| first.reason.code()),
+            Self::OverQuota(quota) => quota.reason,
+            other => other.words().map_or("UNKNOWN", |(_, reason, _, _)| reason),
+        }
+    }
+
+    /// The code, stable reason, words and pause, where another try may help, of a refusal that has nothing to do with the report's
+    /// values.
+    fn words(&self) -> Option<(Code, &'static str, Message, Option<Duration>)> {
         let message = |vi: &str, en: &str| Message { vi: vi.to_owned(), en: en.to_owned() };
         match self {
             Self::Invalid(_) => None,
+            Self::Unauthenticated(refused) => Some((Code::Unauthenticated, refused.reason(), refused.message(), None)),
+            Self::NotGranted(message) => {
+                Some((Code::PermissionDenied, Reason::NotGranted.code(), message.clone(), None))
+            }
+            Self::OverQuota(OverQuota { reason, message, retry_after, .. }) => {
+                Some((Code::ResourceExhausted, reason, message.clone(), Some(*retry_after)))
+            }
             Self::TooMany => Some((
                 Code::ResourceExhausted,
                 "TOO_MANY_IN_FLIGHT",
@@ -34,7 +58,7 @@ impl Refused {
                     "Hệ thống đang nhận quá nhiều báo cáo; hãy gửi lại sau giây lát với cùng mã lần gửi.",
                     "too many reports are in flight; send again under the same submission id",
                 ),
-                Duration::from_millis(500),
+                Some(Duration::from_millis(500)),
             )),
             Self::NotKept(NotKept::LogFull) => Some((
                 Code::Unavailable,
@@ -43,7 +67,7 @@ impl Refused {
                     "Kho lưu báo cáo đã đầy; hãy gửi lại sau với cùng mã lần gửi.",
                     "the log of reports is full; send again later under the same submission id",
                 ),
-                Duration::from_secs(30),
+                Some(Duration::from_secs(30)),
             )),
             Self::NotKept(NotKept::LogAway) => Some((
                 Code::Unavailable,
@@ -52,7 +76,7 @@ impl Refused {
                     "Chưa ghi được báo cáo; hãy gửi lại sau giây lát với cùng mã lần gửi.",
                     "the report is not known to be kept; send again under the same submission id",
                 ),
-                Duration::from_secs(2),
+                Some(Duration::from_secs(2)),
             )),
             Self::ShuttingDown => Some((
                 Code::Unavailable,
@@ -61,7 +85,7 @@ impl Refused {
                     "Máy chủ đang khởi động lại; hãy gửi lại sau giây lát với cùng mã lần gửi.",
                     "the collector is going away; send again under the same submission id",
                 ),
-                Duration::from_secs(1),
+                Some(Duration::from_secs(1)),
             )),
         }
     }
@@ -69,10 +93,12 @@ impl Refused {
 
 impl From<Refused> for Status {
     fn from(refused: Refused) -> Self {
-        match (&refused, refused.passing()) {
-            (_, Some((code, reason, message, retry_after))) => {
-                status::refusal(code, reason, &message, Some(retry_after))
+        metrics::refused(&refused);
+        match (&refused, refused.words()) {
+            (Refused::OverQuota(OverQuota { sender, reason, message, retry_after }), _) => {
+                status::over_quota(reason, message, *retry_after, sender.as_str())
             }
+            (_, Some((code, reason, message, retry_after))) => status::refusal(code, reason, &message, retry_after),
             (Refused::Invalid(violations), None) => status::invalid_report(violations),
             (_, None) => Self::internal("a refusal without words"),
         }
@@ -81,14 +107,15 @@ impl From<Refused> for Status {
 
 /// The same, as a receipt carries it.
 pub(crate) fn refusal(refused: &Refused) -> Refusal {
-    if let Some((code, reason, Message { vi, en }, retry_after)) = refused.passing() {
+    metrics::refused(refused);
+    if let Some((code, reason, Message { vi, en }, retry_after)) = refused.words() {
         return Refusal {
             code: code.into(),
             reason: reason.to_owned(),
             message_vi: vi,
             message_en: en,
             violations: Vec::new(),
-            retry_after: Some(proto::duration(retry_after)),
+            retry_after: retry_after.map(proto::duration),
         };
     }
     let violations = match refused {

@@ -2,8 +2,10 @@
 
 use std::{pin::Pin, sync::Arc};
 
-use domain::{Catalogue, Timestamp, judge};
+use access::{Access, Principal, Unauthenticated};
+use domain::{Catalogue, Reason, Timestamp, access::Wish, judge};
 use futures_util::{FutureExt as _, Stream, StreamExt as _, stream::FuturesUnordered};
+use messaging::audit::{Refusal, Refusals};
 use proto::pb::{
     collector::v1::{
         Acknowledgement, SubmitRequest, SubmitResponse, SubmitStreamRequest, SubmitStreamResponse,
@@ -12,13 +14,23 @@ use proto::pb::{
     event::v1::SubmittedReport,
     report::v1::Report,
 };
-use runtime::{Clock, Shutdown};
-use tokio::sync::mpsc;
+use runtime::{
+    Clock, Shutdown,
+    metrics::OneMore,
+    quota::Part,
+    trace::{MOST, Span, TRACEPARENT},
+};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::Instant,
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
     Limits,
+    limits::Quotas,
+    metrics::NUMBERS,
     publish::{GroupCommit, NotKept, Place, Slot},
     refused::{Refused, refusal},
     revision::Revisions,
@@ -32,8 +44,11 @@ pub(crate) struct Service(Arc<Shared>);
 struct Shared {
     catalogue: Arc<Catalogue>,
     clock: Arc<dyn Clock>,
+    access: Access,
+    quotas: Quotas,
     revisions: Revisions,
     group_commit: GroupCommit,
+    refusals: Refusals,
     in_flight_per_stream: usize,
     shutdown: Shutdown,
 }
@@ -44,13 +59,17 @@ struct Admitted {
     revision: i64,
     received_at: Timestamp,
     part: Vec<u8>,
+    /// Where its way is recorded.
+    step: Option<Span>,
 }
 
 impl Service {
     pub(crate) fn new(
         catalogue: Arc<Catalogue>,
         clock: Arc<dyn Clock>,
+        access: Access,
         group_commit: GroupCommit,
+        refusals: Refusals,
         limits: &Limits,
         shutdown: Shutdown,
     ) -> Self {
@@ -58,8 +77,11 @@ impl Service {
         Self(Arc::new(Shared {
             catalogue,
             clock,
+            access,
+            quotas: Quotas::of(limits),
             revisions: Revisions::default(),
             group_commit,
+            refusals,
             in_flight_per_stream,
             shutdown,
         }))
@@ -67,31 +89,72 @@ impl Service {
 }
 
 impl Shared {
-    /// Checks what can be checked without history, also that the period has begun, and gives the report a revision where it has none.
-    fn admit(&self, report: Option<Report>) -> Result<Admitted, Refused> {
+    /// Who calls; the gate has asked.
+    fn caller<T>(request: &Request<T>) -> Result<Principal, Refused> {
+        request.extensions().get().cloned().ok_or(Refused::Unauthenticated(Unauthenticated::Missing))
+    }
+
+    /// Checks what can be checked without history, also that the period has begun and that the sender may report for the unit, and
+    /// gives the report a revision where it has none.
+    fn admit(&self, caller: &Principal, report: Option<Report>, step: Option<Span>) -> Result<Admitted, Refused> {
         let Some(mut report) = report else { return Err(Refused::Invalid(judge::no_report())) };
         let received_at = Timestamp::from(self.clock.now());
         let revision = report.revision.unwrap_or_else(|| self.revisions.next(received_at));
-        judge::read(&self.catalogue, &proto::report::draft(&report, revision), received_at)
-            .map_err(Refused::Invalid)?;
+        let refuse = |refused: Refused, reasons: String| {
+            let (principal, claim) = (caller.name.to_string(), proto::report::claim(&report));
+            self.refusals.tell(&Refusal { at: received_at, principal, reasons, claim });
+            refused
+        };
+        let draft = proto::report::draft(&report, revision);
+        let (read, data_set) = judge::read(&self.catalogue, &draft, received_at).map_err(|violations| {
+            let reasons: Vec<_> = violations.list().iter().map(|violation| violation.reason.code()).collect();
+            let reasons = reasons.join(" ");
+            refuse(Refused::Invalid(violations), reasons)
+        })?;
+        let wish = Wish::to_submit(&self.catalogue, data_set, &read.key, received_at);
+        self.access.may(&caller.name, &wish, self.catalogue.tree()).map_err(|denied| {
+            refuse(
+                Refused::NotGranted(denied.message(caller.name.as_str(), &wish)),
+                Reason::NotGranted.code().to_owned(),
+            )
+        })?;
+        // A validator may know another catalogue already, or still: the layout means the same in both.
+        let version = self.catalogue.version().as_str();
+        if let Some(dense) = report.dense.as_mut().filter(|dense| dense.catalogue_version == version) {
+            dense.catalogue_version = data_set.layout().to_string();
+        }
         report.revision = Some(revision);
         let submission_id = report.submission_id.clone();
         let submitted = SubmittedReport {
             report: Some(report),
             received_at_micros: received_at.unix_micros(),
-            principal: "anonymous".to_owned(),
+            principal: caller.name.to_string(),
+            traceparent: step.as_ref().map(Span::traceparent).unwrap_or_default(),
         };
-        Ok(Admitted { submission_id, revision, received_at, part: proto::event::encode_submitted(&submitted) })
+        Ok(Admitted { submission_id, revision, received_at, part: proto::event::encode_submitted(&submitted), step })
+    }
+
+    /// A place for a report of a stream, as soon as its sender and the collector have one.
+    async fn slot(&self, of_one: &Arc<Semaphore>) -> Option<Slot> {
+        let of_one = Arc::clone(of_one).acquire_owned().await.ok()?;
+        self.group_commit.slot(of_one).await
     }
 
     /// Keeps a report; done when it is durable.
     fn keep(&self, admitted: Admitted, slot: Slot) -> impl Future<Output = Result<Acknowledgement, Refused>> + use<> {
-        let Admitted { submission_id, revision, received_at, part } = admitted;
+        let Admitted { submission_id, revision, received_at, part, mut step } = admitted;
+        let began = Instant::now();
         let waiter = self.group_commit.commit(part, slot);
         async move {
             // A closed waiter means that group commit is gone: nothing is known to be kept.
             let answer = waiter.await.unwrap_or(Err(NotKept::LogAway));
             let Place { sequence, index } = answer.map_err(Refused::NotKept)?;
+            if let Some(step) = &mut step {
+                step.number("log_sequence", sequence);
+                step.number("log_index", index.into());
+            }
+            NUMBERS.acknowledged.increment(1);
+            NUMBERS.answer_seconds.record(began.elapsed());
             Ok(Acknowledgement {
                 submission_id,
                 revision,
@@ -110,8 +173,12 @@ impl CollectorService for Service {
         if shared.shutdown.is_requested() {
             return Err(Refused::ShuttingDown.into());
         }
-        let admitted = shared.admit(request.into_inner().report)?;
-        let slot = shared.group_commit.try_slot().ok_or(Refused::TooMany)?;
+        let caller = Shared::caller(&request)?;
+        shared.quotas.report(&caller)?;
+        let step = Span::first("submit", traceparent(&request));
+        let admitted = shared.admit(&caller, request.into_inner().report, step)?;
+        let place = shared.quotas.in_flight(&caller)?;
+        let slot = shared.group_commit.try_slot(place).ok_or(Refused::TooMany)?;
         let acknowledgement = shared.keep(admitted, slot).await?;
         Ok(Response::new(SubmitResponse { acknowledgement: Some(acknowledgement) }))
     }
@@ -124,18 +191,33 @@ impl CollectorService for Service {
     ) -> Result<Response<Self::SubmitStreamStream>, Status> {
         // Few: a sender that does not read its receipts is soon not read from either.
         let (receipts, outgoing) = mpsc::channel(64);
-        tokio::spawn(answer_stream(Arc::clone(&self.0), request.into_inner(), receipts));
+        let caller = Shared::caller(&request)?;
+        let stream = self.0.quotas.stream(&caller)?;
+        let traceparent = traceparent(&request).map(str::to_owned);
+        tokio::spawn(answer_stream(Arc::clone(&self.0), caller, stream, request.into_inner(), traceparent, receipts));
         Ok(Response::new(Box::pin(ReceiverStream::new(outgoing))))
     }
+}
+
+/// The step of the caller's trace that makes this call.
+fn traceparent<T>(request: &Request<T>) -> Option<&str> {
+    request.metadata().get(TRACEPARENT).and_then(|value| value.to_str().ok())
 }
 
 /// Takes the reports of a stream as they come and sends their receipts as they are ready.
 async fn answer_stream(
     shared: Arc<Shared>,
+    caller: Principal,
+    _stream: Part,
     mut reports: Streaming<SubmitStreamRequest>,
+    traceparent: Option<String>,
     receipts: mpsc::Sender<Result<SubmitStreamResponse, Status>>,
 ) {
+    let _open = OneMore::of(&NUMBERS.streams);
     let mut waiting = FuturesUnordered::new();
+    let places = shared.quotas.places(&caller);
+    // Whether the next report is within what the sender may bring.
+    let mut is_due = false;
     let mut index = 0_u64;
     let mut open = true;
     let mut broken = None;
@@ -148,7 +230,8 @@ async fn answer_stream(
                 }
             }
             () = shared.shutdown.requested(), if open => open = false,
-            next = reports.message(), if open && waiting.len() < shared.in_flight_per_stream => match next {
+            () = shared.quotas.next_report(&caller), if open && !is_due => is_due = true,
+            next = reports.message(), if open && is_due && waiting.len() < shared.in_flight_per_stream => match next {
                 Ok(None) => open = false,
                 Err(status) => {
                     // What was taken is answered first, as far as anybody listens; then the stream ends as it broke.
@@ -157,13 +240,23 @@ async fn answer_stream(
                     broken = Some(status);
                 }
                 Ok(Some(SubmitStreamRequest { report })) => {
+                    // A stream outlives what opened it: an end of the credentials ends it too, before the report is taken.
+                    if let Err(refused) = shared.access.still(&caller, shared.clock.now()) {
+                        open = false;
+                        broken = Some(Refused::Unauthenticated(refused).into());
+                        continue;
+                    }
+                    is_due = false;
                     let place = index;
                     index += 1;
                     let submission_id = report.as_ref().map(|report| report.submission_id.clone()).unwrap_or_default();
-                    let outcome = match shared.admit(report) {
+                    // A stream may go on for a day: its first reports are in its caller's trace, all others in their own.
+                    let parent = traceparent.as_deref().filter(|_| place < MOST as u64);
+                    let step = Span::first("submit", parent);
+                    let outcome = match shared.admit(&caller, report, step) {
                         Err(refused) => std::future::ready(Err(refused)).left_future(),
                         // Waiting for a slot is what slows a stream down that is too fast.
-                        Ok(admitted) => match shared.group_commit.slot().await {
+                        Ok(admitted) => match shared.slot(&places).await {
                             None => std::future::ready(Err(Refused::ShuttingDown)).left_future(),
                             Some(slot) => shared.keep(admitted, slot).right_future(),
                         },

@@ -1,4 +1,5 @@
-//! How fast one core judges: a report of 40 cells against 20 rules, read and weighed.
+//! How fast one core judges: a report of 40 cells against 20 rules, read and weighed, as a validator does; and read alone, as
+//! a collector does. `dense` is `plain` with packed values.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark whose example cannot be made has failed")]
 
@@ -12,7 +13,7 @@ use domain::{
         Cell, DataElement, DataSet, DataSetParts, Level, Measure, Schedule, SpaceAggregation, TimeAggregation,
         ValueType,
     },
-    draft::{Draft, DraftValue, Given},
+    draft::{Dense, Draft, DraftValue, Given},
     judge::{Context, Verdict, read, weigh},
     rule::{Check, Comparison, Condition, Linear, Of, Rule, Term},
 };
@@ -123,16 +124,20 @@ fn judge(criterion: &mut Criterion) {
         values: (0..CELLS)
             .map(|place| DraftValue { element: &names[place], option: "", given: Given::Integer(number(place)) })
             .collect(),
+        dense: None,
     };
+    let layout = catalogue.find_data_set("plain").unwrap().layout().to_string();
+    let packed: Vec<i64> = (0..CELLS).map(number).collect();
+    let dense = Dense { catalogue_version: &layout, present: &[0xff; CELLS / 8], values: &packed };
+    let dense = Draft { values: Vec::new(), dense: Some(dense), ..draft("plain") };
     let history: Vec<Values> = (0..12_i64)
         .map(|month| Values::from((0..CELLS).map(|place| Some(number(place) - month)).collect::<Vec<_>>()))
         .collect();
     let mut group = criterion.benchmark_group("judge");
     group.throughput(Throughput::Elements(1));
-    for data_set in ["plain", "watched"] {
-        let draft = draft(data_set);
+    for (name, draft) in [("plain", draft("plain")), ("dense", dense.clone()), ("watched", draft("watched"))] {
         let context = Context { previous: history.first(), history: &history, ..Context::at(RECEIVED_AT) };
-        group.bench_function(data_set, |bencher| {
+        group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 let (report, data_set) = read(&catalogue, black_box(&draft), RECEIVED_AT).unwrap();
                 let verdict = weigh(&catalogue, data_set, report, &context);
@@ -145,6 +150,14 @@ fn judge(criterion: &mut Criterion) {
     let words = "Sóc Trăng đạt 1.205.627 hồ sơ, 92,3% (09/06/2023); ".repeat(80);
     let words: String = words.chars().take(domain::words::MOST_CHARACTERS).collect();
     group.bench_function("words", |bencher| bencher.iter(|| domain::words::read(black_box(&words)).unwrap()));
+    group.finish();
+
+    let mut group = criterion.benchmark_group("read");
+    group.throughput(Throughput::Elements(1));
+    for (name, draft) in [("plain", draft("plain")), ("dense", dense)] {
+        group
+            .bench_function(name, |bencher| bencher.iter(|| read(&catalogue, black_box(&draft), RECEIVED_AT).unwrap()));
+    }
     group.finish();
 }
 

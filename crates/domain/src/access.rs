@@ -10,7 +10,11 @@ use std::{borrow::Borrow, fmt, str::FromStr};
 use rustc_hash::FxHashMap;
 use time::Date;
 
-use crate::{DataSetCode, Message, OrgTree, OrgUnitCode};
+use crate::{
+    Catalogue, DataSetCode, Key, Message, OrgTree, OrgUnitCode, Timestamp,
+    catalogue::DataSet,
+    judge::{day_of, day_vi},
+};
 
 /// The name of somebody who sends, reads or operates; from a certificate or a token.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -138,6 +142,20 @@ pub struct Wish<'a> {
     pub on: Date,
 }
 
+impl<'a> Wish<'a> {
+    /// To submit a report about `key`, which came in at an instant.
+    #[must_use]
+    pub fn to_submit(catalogue: &Catalogue, data_set: &DataSet, key: &'a Key, received_at: Timestamp) -> Self {
+        Self {
+            action: Action::Submit,
+            org_unit: key.org_unit.as_str(),
+            data_set: Some(key.data_set.as_str()),
+            of: data_set.last_day(key.period),
+            on: day_of(catalogue, received_at),
+        }
+    }
+}
+
 /// Why somebody may not, by the grant that comes nearest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Denied {
@@ -156,7 +174,7 @@ pub enum Denied {
 impl Denied {
     /// The sentence for whoever is refused.
     #[must_use]
-    pub fn message(self, principal: &PrincipalName, wish: &Wish<'_>) -> Message {
+    pub fn message(self, principal: &str, wish: &Wish<'_>) -> Message {
         let (vi, en) = (wish.action.in_sentence_vi(), wish.action.as_str());
         let unit = wish.org_unit;
         let data_set = wish.data_set.unwrap_or_default();
@@ -170,11 +188,11 @@ impl Denied {
                 format!("may not {en} data set {data_set} for org unit {unit}"),
             ),
             Self::Ended(day) => (
-                format!("đã hết quyền {vi} của đơn vị {unit} từ sau ngày {day}"),
+                format!("đã hết quyền {vi} của đơn vị {unit} từ sau ngày {}", day_vi(day)),
                 format!("may no longer {en} for org unit {unit}: the grant ended on {day}"),
             ),
             Self::NotBegun(day) => (
-                format!("chưa có quyền {vi} của đơn vị {unit} trước ngày {day}"),
+                format!("chưa có quyền {vi} của đơn vị {unit} trước ngày {}", day_vi(day)),
                 format!("may not yet {en} for org unit {unit}: the grant begins on {day}"),
             ),
         };
@@ -377,14 +395,14 @@ mod tests {
     #[test]
     fn of_several_grants_one_is_enough_and_the_nearest_gives_the_reason() {
         let ended = |unit| Grant { until: Some(date!(2024 - 01 - 01)), ..grant("a", unit, date!(2022 - 01 - 01)) };
-        let principal = "a".parse().unwrap();
+        let principal: PrincipalName = "a".parse().unwrap();
         let grants = Grants::from_iter([ended("94"), grant("a", "95", date!(2022 - 01 - 01))]);
         let denied = grants.may(&principal, &wish("31498", BEFORE), &tree()).unwrap_err();
         assert_eq!(denied, Denied::Ended(date!(2024 - 01 - 01)));
-        let message = denied.message(&principal, &wish("31498", BEFORE));
+        let message = denied.message(principal.as_str(), &wish("31498", BEFORE));
         assert!(message.en.starts_with("a may no longer submit for org unit 31498: the grant ended on 2024-01-01"));
         assert!(
-            message.vi.starts_with("Tài khoản “a” đã hết quyền gửi báo cáo của đơn vị 31498 từ sau ngày 2024-01-01")
+            message.vi.starts_with("Tài khoản “a” đã hết quyền gửi báo cáo của đơn vị 31498 từ sau ngày 01/01/2024")
         );
         let grants = Grants::from_iter([ended("94"), grant("a", "31498", date!(2022 - 01 - 01))]);
         assert_eq!(grants.may(&principal, &wish("31498", BEFORE), &tree()), Ok(()));

@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 use time::{Date, Duration, Time, UtcOffset};
 
 use crate::{
-    Calendar, DataElementCode, DataSetCode, IndicatorCode, LevelCode, OptionCode, OrgTree, OrgUnitCode, Period,
+    Calendar, DataElementCode, DataSetCode, IndicatorCode, Layout, LevelCode, OptionCode, OrgTree, OrgUnitCode, Period,
     PeriodType, Timestamp, UnitIx, Vintage, rule::Rule, tree::LevelIx,
 };
 
@@ -317,6 +317,10 @@ pub struct DataSet {
     parts: DataSetParts,
     /// Data element, then option (empty without disaggregation), to the cell's place.
     by_name: FxHashMap<DataElementCode, FxHashMap<Box<str>, usize>>,
+    /// By which cells reports may be packed.
+    layout: Layout,
+    /// What the layout was before each cell came to it: at place `n` that of the first `n` cells.
+    layouts_before: Vec<Layout>,
 }
 
 /// What a data set is made of; [`DataSet::new`] takes it.
@@ -377,7 +381,8 @@ impl DataSet {
         if let Some(place) = named.into_iter().find(|place| *place >= cells.len()) {
             return Err(DataSetError::NoCell { place });
         }
-        Ok(Self { parts, by_name })
+        let (layout, layouts_before) = Layout::all(&parts.code, cells);
+        Ok(Self { parts, by_name, layout, layouts_before })
     }
 
     /// What it is made of.
@@ -468,6 +473,22 @@ impl DataSet {
     #[must_use]
     pub fn last_day(&self, period: Period) -> Date {
         period.span(self.parts.calendar).last
+    }
+
+    /// Names the cells and their order.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// How many of the first cells a layout is of; none where it is no beginning of this form's. A form gets cells at its end
+    /// alone, so one that was packed by fewer can still be read.
+    #[must_use]
+    pub fn cells_of(&self, layout: Layout) -> Option<usize> {
+        if layout == self.layout {
+            return Some(self.cells().len());
+        }
+        self.layouts_before.iter().position(|before| *before == layout)
     }
 
     /// The place of a cell; `option` is empty for a data element without disaggregation.

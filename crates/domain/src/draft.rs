@@ -18,8 +18,22 @@ pub struct Draft<'a> {
     pub revision: i64,
     /// Whether the report withdraws what was reported before.
     pub withdrawn: bool,
-    /// The cells that are given.
+    /// The cells that are given by name.
     pub values: Vec<DraftValue<'a>>,
+    /// The cells that are given by their place, where any are.
+    pub dense: Option<Dense<'a>>,
+}
+
+/// Values packed in the order of the data set's cells.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Dense<'a> {
+    /// By which cells they are packed: a [`Layout`](crate::Layout), or the version of the catalogue in use.
+    pub catalogue_version: &'a str,
+    /// One bit for each cell, the first in the lowest bit of the first byte: set where the cell is given.
+    pub present: &'a [u8],
+    /// The values of the cells that are given, in order: scaled by their data elements' decimals, flags as 1 or 0, days as
+    /// 20220601.
+    pub values: &'a [i64],
 }
 
 /// One cell of a claimed report.

@@ -171,7 +171,7 @@ pub fn day_of(catalogue: &Catalogue, instant: Timestamp) -> Date {
 }
 
 /// `09/06/2023`
-fn day_vi(day: Date) -> String {
+pub(crate) fn day_vi(day: Date) -> String {
     format!("{:02}/{:02}/{}", day.day(), u8::from(day.month()), day.year())
 }
 

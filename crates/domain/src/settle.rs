@@ -17,6 +17,7 @@ use crate::{
     fold::{Tally, TotalOf, fold},
     series::{Differences, Filed, Place, Turn},
     tree::UnitIx,
+    words,
 };
 
 /// Where a report stands in the log of submitted reports: its acknowledgement names it, and nothing else has it.
@@ -106,6 +107,13 @@ impl Claim {
             cut.push(c);
         }
         cut
+    }
+
+    /// What a sender said, cut to the bound; none of it where it looks like personal data, typed in a wrong place.
+    #[must_use]
+    pub fn said(text: &str) -> String {
+        let cut = Self::cut(text);
+        if words::personal_data(&cut).is_some() { String::new() } else { cut }
     }
 
     /// What a readable report is about.

@@ -69,6 +69,8 @@ reasons! {
     OrgUnitUnknown = "ORG_UNIT_UNKNOWN",
     /// Units of this level do not report the data set.
     LevelNotReporting = "LEVEL_NOT_REPORTING",
+    /// Whoever sent the report may not report for the unit.
+    NotGranted = "NOT_GRANTED",
     /// The revision is negative or too large.
     RevisionOutOfRange = "REVISION_OUT_OF_RANGE",
     /// A report of the same revision and other content counts already.
@@ -77,6 +79,10 @@ reasons! {
     ValuesMissing = "VALUES_MISSING",
     /// More values than the data set has cells.
     ValuesTooMany = "VALUES_TOO_MANY",
+    /// Dense values are packed by a catalogue that is not known.
+    CatalogueUnknown = "CATALOGUE_UNKNOWN",
+    /// Dense values and the bitmap of the cells they are for do not fit each other, or the form.
+    DenseMalformed = "DENSE_MALFORMED",
     /// A withdrawal with values.
     WithdrawalWithValues = "WITHDRAWAL_WITH_VALUES",
     /// The data set has no such cell.
@@ -114,7 +120,7 @@ pub struct Violation {
     pub reason: Reason,
     /// Whether it stops the report.
     pub severity: Severity,
-    /// The field of the report, as a path: `period`, `values[3]`. For a rule its name, for an outlier its cell's:
+    /// The field of the report, as a path: `period`, `values[3]`, `dense.values[3]`. For a rule its name, for an outlier its cell's:
     /// `svc_online[s03]`.
     pub field: String,
     /// What is wrong and what would be right.

@@ -11,8 +11,9 @@ use domain::{
         CategoryOption, Cell, DataElement, DataSet, DataSetParts, Level, Measure, Schedule, SpaceAggregation,
         TimeAggregation, ValueType,
     },
-    draft::{Draft, DraftValue, Given},
+    draft::{Dense, Draft, DraftValue, Given},
     judge::{Context, Verdict, history_of_interest, no_report, read, weigh},
+    number::PLAIN,
     rule::{Check, Comparison, Condition, Linear, Of, Rule, Term},
 };
 use time::macros::{date, datetime};
@@ -155,7 +156,13 @@ fn good() -> Draft<'static> {
         revision: 1,
         withdrawn: false,
         values: vec![value("part", Given::Integer(5)), value("whole", Given::Integer(5))],
+        dense: None,
     }
+}
+
+/// A good report whose values are packed by the catalogue in use, instead of those it has.
+fn packed<'a>(present: &'a [u8], values: &'a [i64]) -> Draft<'a> {
+    Draft { values: Vec::new(), dense: Some(Dense { catalogue_version: "test", present, values }), ..good() }
 }
 
 /// In December 2022: November, from 15 October to 14 November, is over.
@@ -290,6 +297,111 @@ fn the_form_is_kept() {
     let twice = vec![value("whole", Given::Integer(1)), value("whole", Given::Integer(1))];
     one(&Draft { values: twice, ..good() }, Reason::CellRepeated, "values[1]");
     one(&Draft { values: vec![value("whole", Given::Integer(1)); 10], ..good() }, Reason::ValuesTooMany, "values");
+}
+
+/// Each packed value goes to the cell whose bit is set, and is there what it would be by name.
+#[test]
+fn dense_values_are_read_as_they_were_meant() {
+    let stored = |draft: Draft<'_>| match verdict(&draft) {
+        Verdict::Accepted { report, .. } => report.content.values().unwrap().as_slice().to_vec(),
+        Verdict::Rejected(violations) => panic!("{violations:?}"),
+    };
+    let all = packed(&[0b0011_1111, 0b1], &[5, 1_000, -4, 923, 1, 0, 20_220_601]);
+    assert_eq!(
+        stored(all.clone()),
+        [Some(5), Some(1_000), Some(-4), Some(923), Some(1), Some(0), None, None, Some(20_220_601)]
+    );
+    let note = vec![value("note", Given::Text("Mạng chậm"))];
+    assert_eq!(stored(Draft { values: note, ..all.clone() })[7], Some(0), "words stand beside");
+    let whole = || vec![value("whole", Given::Integer(9))];
+    assert_eq!(stored(Draft { values: whole(), ..packed(&[0b100, 0], &[7]) })[..3], [None, Some(9), Some(7)]);
+
+    // A layout is as good as the catalogue's version, that which the form had before it grew as well.
+    let strict = catalogue().find_data_set("strict").unwrap();
+    let before = |count: usize| {
+        let cells = strict.cells()[..count].to_vec();
+        DataSet::new(DataSetParts { cells, ..strict.parts().clone() }).unwrap().layout().to_string()
+    };
+    let by = |version: &str, present: &[u8], values: &[i64]| {
+        let draft = packed(present, values);
+        reasons_or_values(&Draft { dense: draft.dense.map(|of| Dense { catalogue_version: version, ..of }), ..draft })
+    };
+    assert_eq!(by(&strict.layout().to_string(), &[0b11, 0], &[1, 2]).unwrap()[..2], [Some(1), Some(2)]);
+    for count in 2..=8 {
+        assert_eq!(by(&before(count), &[0b11], &[1, 2]).unwrap()[..3], [Some(1), Some(2), None], "{count} cells");
+    }
+    let refused = |reason, field: &str| Err(vec![(reason, field.to_owned())]);
+    assert_eq!(by(&before(3), &[0b1001], &[1, 2]), refused(Reason::DenseMalformed, "dense.present"), "no fourth cell");
+    let elsewhere = catalogue().find_data_set("mild").unwrap().layout().to_string();
+    for foreign in ["", "Test", "test2", &elsewhere, "0123456789abcdef", "căn cước 079123456789"] {
+        assert_eq!(by(foreign, &[0b11, 0], &[1, 2]), refused(Reason::CatalogueUnknown, "dense.catalogue_version"));
+    }
+    let Err(told) = read(
+        catalogue(),
+        &Draft { dense: Some(Dense { catalogue_version: "079123456789", ..Dense::default() }), ..good() },
+        DECEMBER,
+    ) else {
+        panic!("it is refused")
+    };
+    let Message { vi, en } = &told.list()[0].message;
+    for message in [vi, en] {
+        assert!(message.contains("test") && message.contains(&strict.layout().to_string()), "{message}");
+        assert!(!message.contains("079123456789"), "{message}");
+    }
+}
+
+/// The numbers that are kept, or the reasons with the fields they name.
+fn reasons_or_values(draft: &Draft<'_>) -> Result<Vec<Option<i64>>, Vec<(Reason, String)>> {
+    match verdict(draft) {
+        Verdict::Accepted { report, .. } => Ok(report.content.values().unwrap().as_slice().to_vec()),
+        Verdict::Rejected(_) => Err(reasons(draft)),
+    }
+}
+
+#[test]
+fn what_is_wrong_with_dense_values_is_told() {
+    for (present, values, field) in [
+        (&[0b11][..], &[1, 2][..], "dense.present"),
+        (&[], &[1], "dense.present"),
+        (&[0b11, 0, 0], &[1, 2], "dense.present"),
+        (&[0b11, 0b10], &[1, 2, 3], "dense.present"),
+        (&[0b11, 0], &[1], "dense.values"),
+        (&[0b11, 0], &[1, 2, 3], "dense.values"),
+    ] {
+        one(&packed(present, values), Reason::DenseMalformed, field);
+    }
+    // What does not fit its cell is told with the cell's name.
+    let cell = |place: usize, number: i64| {
+        let mut present = [0, 0];
+        present[place / 8] = 1 << (place % 8);
+        let told = violations(&packed(&present, &[number]));
+        let [told] = told.list() else { panic!("{told:?}") };
+        let name = catalogue().find_data_set("strict").unwrap().cells()[place].to_string();
+        assert!(told.message.vi.contains(&name) && told.message.en.contains(&name), "{told:?}");
+        assert_eq!(told.field, "dense.values[0]");
+        told.reason
+    };
+    assert_eq!(cell(0, -1), Reason::ValueOutOfRange);
+    assert_eq!(cell(1, CELL_LIMIT + 1), Reason::ValueOutOfRange);
+    assert_eq!(cell(2, i64::MIN), Reason::ValueOutOfRange);
+    assert_eq!(cell(3, i64::MAX), Reason::ValueOutOfRange);
+    for flag in [-1, 2] {
+        assert_eq!(cell(4, flag), Reason::ValueTypeWrong);
+    }
+    assert_eq!(cell(6, 1), Reason::CellNotForLevel);
+    assert_eq!(cell(7, 0), Reason::ValueTypeWrong, "words are given by name");
+    for day in [-20_220_601, 0, 20_220_230, 20_221_301, 202_206_010, i64::MAX] {
+        assert_eq!(cell(8, day), Reason::ValueTypeWrong, "{day}");
+    }
+    for day in [18_991_231, 20_221_202] {
+        assert_eq!(cell(8, day), Reason::ValueOutOfRange, "{day}");
+    }
+
+    let twice = vec![value("whole", Given::Integer(1))];
+    one(&Draft { values: twice, ..packed(&[0b10, 0], &[1]) }, Reason::CellRepeated, "values[0]");
+    one(&packed(&[0, 0], &[]), Reason::ValuesMissing, "values");
+    one(&Draft { withdrawn: true, ..packed(&[0b10, 0], &[1]) }, Reason::WithdrawalWithValues, "dense");
+    one(&Draft { withdrawn: true, dense: Some(Dense::default()), ..good() }, Reason::WithdrawalWithValues, "values");
 }
 
 #[test]
@@ -532,6 +644,10 @@ mod reasons_are_documented {
             Reason::SubmissionIdReused | Reason::RevisionConflict => {
                 Arises::Tested(include_str!("../../../tests/end_to_end/fates.rs"), "what_was_said_first_stands")
             }
+            Reason::NotGranted => Arises::Tested(
+                include_str!("../../../tests/end_to_end/access.rs"),
+                "only_what_a_collector_sealed_is_judged_and_it_is_asked_again_who_may",
+            ),
             Reason::SubmissionIdMalformed => draft(Draft { submission_id: "1", ..good() }),
             Reason::DataSetUnknown => draft(Draft { data_set: "lax", ..good() }),
             Reason::PeriodMalformed => draft(Draft { period: "2022-11", ..good() }),
@@ -547,6 +663,10 @@ mod reasons_are_documented {
             Reason::RevisionOutOfRange => draft(Draft { revision: -1, ..good() }),
             Reason::ValuesMissing => of_values(Vec::new()),
             Reason::ValuesTooMany => of_values(vec![value("whole", Given::Integer(1)); 10]),
+            Reason::CatalogueUnknown => {
+                draft(Draft { dense: Some(Dense { catalogue_version: "yesterday's", ..Dense::default() }), ..good() })
+            }
+            Reason::DenseMalformed => draft(packed(&[0b11, 0], &[5])),
             Reason::WithdrawalWithValues => draft(Draft { withdrawn: true, ..good() }),
             Reason::CellUnknown => of_value("hole", Given::Integer(1)),
             Reason::CellRepeated => of_values(vec![value("whole", Given::Integer(1)); 2]),
@@ -702,7 +822,124 @@ mod anything {
             .prop_map(|(pieces, times)| pieces.concat().repeat(times))
     }
 
+    /// A packed value of the cell at a place of the usual form, mostly one that fits it; none where it is absent.
+    fn number(place: usize) -> impl Strategy<Value = Option<i64>> {
+        let fits = match place {
+            0 => (0..600_i64).boxed(),
+            4 => (0..2_i64).boxed(),
+            8 => prop::sample::select(vec![19_000_101, 20_220_601, 20_221_201]).boxed(),
+            _ => (0..CELL_LIMIT).boxed(),
+        };
+        let wild = prop_oneof![
+            -2..3_i64,
+            CELL_LIMIT - 1..CELL_LIMIT + 2,
+            -CELL_LIMIT - 1..-CELL_LIMIT + 2,
+            18_991_230..19_000_103_i64,
+            20_220_228..20_221_332_i64,
+            i64::MIN + 1..i64::MAX,
+        ];
+        // Words are never packed, and the cell before them is the districts'.
+        let fit = if place == 6 || place == 7 { 0 } else { 20 };
+        prop_oneof![10 => Just(None), fit => fits.prop_map(Some), 1 => wild.prop_map(Some)]
+    }
+
+    /// The same by name: text of a number or a day, where that is how it is given.
+    fn as_text(cell: &Cell, number: i64) -> String {
+        match cell.element.value_type {
+            ValueType::Date => format!("{:04}-{:02}-{:02}", number / 10_000, number / 100 % 100, number % 100),
+            value_type => PLAIN.write(number, u32::from(value_type.decimals())),
+        }
+    }
+
+    fn by_name<'a>(cell: &'a Cell, number: i64, text: &'a str) -> DraftValue<'a> {
+        let given = match cell.element.value_type {
+            ValueType::Decimal(_) => Given::Decimal(text),
+            ValueType::Flag if number == 0 || number == 1 => Given::Flag(number == 1),
+            ValueType::Date if (0..100_000_000).contains(&number) => Given::Date(text),
+            _ => Given::Integer(number),
+        };
+        let option = cell.option.as_ref().map_or("", |option| option.code.as_str());
+        DraftValue { element: cell.element.code.as_str(), option, given }
+    }
+
     proptest! {
+        /// The same report, given by name and packed, gets the same verdict: the same numbers and the same digest, or the
+        /// same violations of the same values.
+        #[test]
+        fn is_judged_alike_by_name_and_packed(
+            numbers in (0..9).map(number).collect::<Vec<_>>(),
+            data_set in prop::sample::select(vec!["strict", "mild", "timed", "watched", "growing"]),
+            org_unit in prop::sample::select(vec!["90002", "90002", "901", "900", "90009"]),
+            note in prop::sample::select(vec!["", "", "Mạng chậm", "a\tb"]),
+            withdrawn in prop::bool::weighted(0.05),
+            by_layout in any::<bool>(),
+        ) {
+            let form = catalogue().find_data_set(data_set).unwrap();
+            let given: Vec<(usize, i64)> =
+                numbers.iter().enumerate().filter_map(|(at, number)| Some((at, (*number)?))).collect();
+            let texts: Vec<String> = given.iter().map(|(at, number)| as_text(&form.cells()[*at], *number)).collect();
+            let cells = given.iter().zip(&texts).map(|((at, number), text)| by_name(&form.cells()[*at], *number, text));
+            // Words come last here, and a cell that is wrong otherwise is not given twice.
+            let note = Some(note).filter(|note| !note.is_empty() && numbers[7].is_none());
+            let note: Vec<_> = note.map(|note| value("note", Given::Text(note))).into_iter().collect();
+            let withdrawn = withdrawn && !given.is_empty() && note.is_empty();
+            let named = Draft {
+                data_set,
+                org_unit,
+                withdrawn,
+                values: cells.chain(note.iter().copied()).collect(),
+                ..good()
+            };
+
+            let mut present = [0_u8; 2];
+            for (at, _) in &given {
+                present[at / 8] |= 1 << (at % 8);
+            }
+            let values: Vec<i64> = given.iter().map(|(_, number)| *number).collect();
+            let layout = form.layout().to_string();
+            let catalogue_version = if by_layout { &layout } else { "test" };
+            let dense = Some(Dense { catalogue_version, present: &present, values: &values });
+            let dense = Draft { values: note, dense, ..named.clone() };
+
+            // By the place of the words among what is given by name, which differs.
+            let told = |violations: &Violations, note: &str| -> Vec<_> {
+                let told = violations.list().iter().map(|told| {
+                    let field = match told.field.as_str() {
+                        field if field == note => "note",
+                        "dense" => "values",
+                        field => field.trim_start_matches("dense."),
+                    };
+                    // How a value is written is told for the form it is in.
+                    let message = Some(&told.message).filter(|_| told.reason != Reason::ValueTypeWrong);
+                    (told.reason, field.to_owned(), message.cloned())
+                });
+                told.collect()
+            };
+            match [&named, &dense].map(|draft| judge(catalogue(), draft, &Context::at(DECEMBER))) {
+                [Verdict::Rejected(named), Verdict::Rejected(dense)] => {
+                    let note = format!("values[{}]", given.len());
+                    prop_assert_eq!(told(&named, &note), told(&dense, "values[0]"));
+                }
+                [named, dense] => prop_assert_eq!(named, dense),
+            }
+        }
+
+        /// Packed values are taken only where it is certain which cell each is for.
+        #[test]
+        fn is_refused_where_bits_and_values_differ(
+            present in prop::collection::vec(any::<u8>(), 0..4),
+            last in 0..4_u8,
+            values in prop::collection::vec(0..2_i64, 0..10),
+        ) {
+            let present: Vec<u8> = present.into_iter().chain([last]).collect();
+            let marked: u32 = present.iter().map(|byte| byte.count_ones()).sum();
+            let fits = present.len() == 2 && last <= 1 && marked as usize == values.len();
+            prop_assert_eq!(
+                matches!(read(catalogue(), &packed(&present, &values), DECEMBER), Err(told) if told.contains(Reason::DenseMalformed)),
+                !fits
+            );
+        }
+
         /// Nothing a sender can say makes judging panic; whatever is rejected is rejected for a reason; and what is told of
         /// it is bounded, however much was said.
         #[test]
@@ -728,7 +965,8 @@ mod anything {
                     _ => Given::Integer(*number),
                 },
             });
-            let draft = Draft { submission_id, org_unit, data_set, period, revision, withdrawn, values: values.collect() };
+            let values = values.collect();
+            let draft = Draft { submission_id, org_unit, data_set, period, revision, withdrawn, values, dense: None };
             let history: Vec<Values> = history.into_iter().map(Values::from).collect();
             let received_at = Timestamp::from_unix_micros(received_at);
             let context = Context { previous: history.first(), history: &history, is_reopened, received_at };

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod keys;
 mod nats;
 mod ports;
 mod postgres;
@@ -9,6 +10,7 @@ mod stack;
 mod tools;
 mod workdir;
 
+pub use keys::{Door, Keys, KeysError};
 pub use nats::{NatsOptions, NatsServer};
 pub use postgres::{PostgresOptions, PostgresServer};
 pub use process::ServerError;

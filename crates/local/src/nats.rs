@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,19 +18,23 @@ use crate::workdir::{RunDir, Workdir, failed};
 /// A server on loopback that is alive answers sooner.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
+/// Where the keys are, from the server's own directory.
+const KEYS: &str = "keys";
+
 /// What may differ between private NATS servers.
 #[derive(Clone, Debug)]
 pub struct NatsOptions {
     /// How much all streams together may reserve and hold on disk, in bytes.
     pub max_file_store: u64,
-    /// More of the server's configuration, in its own words: accounts, users, what each may do. Without, whoever reaches the
-    /// server may do everything.
+    /// The keys of the server, with its accounts. Without, whoever reaches the server may do everything.
+    pub keys: Option<PathBuf>,
+    /// More of the server's configuration, in its own words.
     pub more: String,
 }
 
 impl Default for NatsOptions {
     fn default() -> Self {
-        Self { max_file_store: 16 << 30, more: String::new() }
+        Self { max_file_store: 16 << 30, keys: None, more: String::new() }
     }
 }
 
@@ -55,6 +60,11 @@ impl NatsServer {
         let workdir = Workdir::open()?;
         let program = tools::nats_server(&workdir)?;
         let mut plan = Plan { program, port: 0, monitoring_port: 0, run_dir: workdir.run_dir("nats")? };
+        if let Some(keys) = &options.keys {
+            // What the configuration includes, it names from where it lies itself.
+            let link = plan.run_dir.path().join(KEYS);
+            symlink(keys, &link).map_err(failed("link", &link))?;
+        }
         let process = on_free_port(|port| {
             plan.port = port;
             plan.monitoring_port = free_port();
@@ -67,6 +77,11 @@ impl NatsServer {
     /// Where clients connect: `nats://127.0.0.1:<port>`.
     pub fn url(&self) -> String {
         format!("nats://{}", loopback(self.plan.port))
+    }
+
+    /// The same for clients that have the server's authority and a key: `tls://127.0.0.1:<port>`.
+    pub fn tls_url(&self) -> String {
+        format!("tls://{}", loopback(self.plan.port))
     }
 
     /// Where the server's statistics are: `http://127.0.0.1:<port>`, with paths such as `/jsz`.
@@ -157,12 +172,13 @@ impl Plan {
              \x20 max_file_store: {}\n\
              \x20 # An acknowledged message survives a power failure.\n\
              \x20 sync_interval: always\n\
-             }}\n{}\n",
+             }}\n{}{}\n",
             self.run_dir.name(),
             loopback(self.port),
             loopback(self.monitoring_port),
             self.run_dir.path().join("jetstream"),
             options.max_file_store,
+            options.keys.as_ref().map_or_else(String::new, |_| secured()),
             options.more,
         );
         let path = self.configuration_path();
@@ -194,6 +210,17 @@ impl Plan {
         stream.read_to_string(&mut response).ok()?;
         Some(response.lines().next()?.contains(" 200 "))
     }
+}
+
+/// As in `deploy/nats/nats.conf`.
+fn secured() -> String {
+    format!(
+        "tls {{\n\
+         \x20 cert_file: \"{KEYS}/server.pem\"\n\
+         \x20 key_file: \"{KEYS}/server.key\"\n\
+         }}\n\
+         include \"{KEYS}/accounts.conf\"\n"
+    )
 }
 
 fn loopback(port: u16) -> SocketAddr {

@@ -33,6 +33,8 @@ const ORPHANS_WITHIN: Duration = Duration::from_secs(30);
 /// What may differ between private PostgreSQL servers.
 #[derive(Clone, Debug, Default)]
 pub struct PostgresOptions {
+    /// The directory with the certificate and key of the server. Without, connections are not encrypted.
+    pub keys: Option<PathBuf>,
     /// Settings for this server, over our own: `("work_mem", "64MB")`.
     pub settings: Vec<(String, String)>,
 }
@@ -61,10 +63,18 @@ impl PostgresServer {
         let template = Template::open(&workdir, &programs)?;
         let run_dir = workdir.run_dir("postgres")?;
         template.copy_data_to(&run_dir)?;
+        let mut settings = options.settings;
+        if let Some(keys) = &options.keys {
+            for name in ["server.pem", "server.key"] {
+                give_key(&keys.join(name), &data_in(&run_dir).join(name), workdir.account())?;
+            }
+            let tls = [("ssl", "on"), ("ssl_cert_file", "server.pem"), ("ssl_key_file", "server.key")];
+            settings.extend(tls.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        }
         let mut plan = Plan {
             program: programs.join("postgres"),
             account: workdir.account(),
-            settings: options.settings,
+            settings,
             password: template.password()?,
             port: 0,
             run_dir,
@@ -74,6 +84,11 @@ impl PostgresServer {
             plan.launch()
         })?;
         Ok(Self { process, plan: Arc::new(plan) })
+    }
+
+    /// Where clients connect that have a user of their own: `postgres://127.0.0.1:<port>/tonghop`.
+    pub fn address(&self) -> String {
+        format!("postgres://127.0.0.1:{}/{DATABASE}", self.plan.port)
     }
 
     /// Where clients connect: `postgres://tonghop:<password>@127.0.0.1:<port>/tonghop`, as superuser.
@@ -269,6 +284,13 @@ fn initialise(account: Option<Account>, programs: &Path, scratch: &RunDir) -> Re
     single.args(["--single", "-D"]).arg(&data).arg("postgres");
     single.stdin(fs::File::open(&statement).map_err(failed("open", &statement))?);
     run("postgres --single", &mut single).map(drop)
+}
+
+/// Copies a key to where only the server's account reads it.
+fn give_key(from: &Path, to: &Path, account: Option<Account>) -> Result<(), ServerError> {
+    fs::copy(from, to).map_err(failed("copy", from))?;
+    fs::set_permissions(to, Permissions::from_mode(0o600)).map_err(failed("close", to))?;
+    Ok(account.map_or(Ok(()), |account| account.own(to))?)
 }
 
 fn data_in(run_dir: &RunDir) -> PathBuf {

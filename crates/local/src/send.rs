@@ -1,6 +1,6 @@
 //! Pushing reports over gRPC, as several senders do at the same time: for the demonstration and the published figures.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use hdrhistogram::Histogram;
@@ -17,6 +17,8 @@ use tokio::{
     time::Instant,
 };
 use tokio_stream::wrappers::ReceiverStream;
+
+use crate::Door;
 
 /// Reports that a sender has under way. More would only wait longer.
 const IN_FLIGHT: usize = 512;
@@ -64,7 +66,7 @@ impl Sent {
 /// # Errors
 /// When the collector goes away, or still refuses after a minute.
 pub async fn all(
-    collector: SocketAddr,
+    collector: &Door,
     reports: Vec<Report>,
     senders: usize,
     progress: ProgressBar,
@@ -82,7 +84,7 @@ pub async fn all(
         }
         let mut sending = JoinSet::new();
         for part in parts.into_iter().filter(|part| !part.is_empty()) {
-            sending.spawn(send(collector, part, progress.clone()));
+            sending.spawn(send(collector.clone(), part, progress.clone()));
         }
         while let Some(sent) = sending.join_next().await {
             all.merge(sent??);
@@ -101,9 +103,8 @@ pub async fn all(
     }
 }
 
-async fn send(collector: SocketAddr, reports: Vec<Report>, progress: ProgressBar) -> anyhow::Result<Sent> {
-    let mut client =
-        CollectorServiceClient::connect(format!("http://{collector}")).await.context("connecting to the collector")?;
+async fn send(collector: Door, reports: Vec<Report>, progress: ProgressBar) -> anyhow::Result<Sent> {
+    let mut client = CollectorServiceClient::new(collector.connect().await.context("connecting to the collector")?);
     let window = Arc::new(Semaphore::new(IN_FLIGHT));
     let (outgoing, requests) = mpsc::channel(IN_FLIGHT);
     let (times, mut sent_at) = mpsc::unbounded_channel();

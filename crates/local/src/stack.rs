@@ -1,14 +1,21 @@
 //! The whole system on this machine: private servers, and all four services in this process.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
-use messaging::{Connection, ConnectionConfig, Topology};
-use runtime::{Clock, Shutdown, SystemClock, grpc::GrpcConfig, telemetry::TelemetryConfig};
-use store::{Store, StoreConfig};
+use domain::access::Action;
+use messaging::{Connection, Topology};
+use runtime::{Clock, Shutdown, SystemClock, admin::AdminConfig, telemetry::TelemetryConfig};
+use store::{Role, Store, StoreConfig};
 use tokio::task::JoinSet;
 
-use crate::{NatsOptions, NatsServer, PostgresOptions, PostgresServer};
+use crate::{Door, Keys, NatsOptions, NatsServer, PostgresOptions, PostgresServer};
+
+/// Who sends and reads everything here.
+const EVERYBODY: &str = "everybody";
+
+/// What one may have who stands for everybody.
+const ENOUGH: NonZeroU32 = const { NonZeroU32::new(1_000_000).unwrap() };
 
 /// What a stack is made of.
 #[derive(Clone, Debug)]
@@ -32,10 +39,11 @@ pub struct Stack {
     pub store: Store,
     /// A connection to NATS, for listening to topics.
     pub connection: Connection,
-    /// Where the collector listens.
-    pub collector: SocketAddr,
-    /// Where the query service listens.
-    pub query: SocketAddr,
+    /// The way to the collector, for somebody who may send and read everything.
+    pub collector: Door,
+    /// The way to the query service, for the same.
+    pub query: Door,
+    keys: Keys,
     nats: NatsServer,
     postgres: PostgresServer,
     services: JoinSet<anyhow::Result<()>>,
@@ -43,52 +51,81 @@ pub struct Stack {
 }
 
 impl Stack {
-    /// Starts the servers, provisions them and starts the services.
+    /// Makes keys for this run, starts the servers, provisions them and starts the services.
     ///
     /// # Errors
     /// When any part of that fails; what was started is stopped again.
     pub async fn start(options: StackOptions) -> anyhow::Result<Self> {
+        // Everything that starts is held by this: too much for the stacks of those who wait.
+        Box::pin(Self::start_all(options)).await
+    }
+
+    async fn start_all(options: StackOptions) -> anyhow::Result<Self> {
         let loaded = catalogue::load(&options.catalogue)?;
         let file_store = options.topology.reports_max_bytes
             + options.topology.verdicts_max_bytes
             + options.topology.totals_max_bytes
             + options.topology.fates_max_bytes;
-        let nats_options =
-            NatsOptions { max_file_store: file_store.unsigned_abs() + (1 << 30), ..NatsOptions::default() };
+        let keys = Keys::make()?;
+        let nats_options = NatsOptions {
+            max_file_store: file_store.unsigned_abs() + (1 << 30),
+            keys: Some(keys.layout().of("nats")),
+            ..NatsOptions::default()
+        };
+        let postgres_options =
+            PostgresOptions { keys: Some(keys.layout().of("postgres")), ..PostgresOptions::default() };
         let (nats, postgres) =
-            tokio::try_join!(NatsServer::start(nats_options), PostgresServer::start(PostgresOptions::default()))?;
+            tokio::try_join!(NatsServer::start(nats_options), PostgresServer::start(postgres_options))?;
 
-        let nats_config = ConnectionConfig::to(nats.url());
-        let store_config = StoreConfig::to(postgres.url());
+        keys.grant_all(EVERYBODY, &[Action::Submit, Action::Read])?;
+        let credentials = keys.credentials(EVERYBODY)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let connection = Connection::open("local", &nats_config).await?;
-        let store = Store::connect("local", &store_config).await?;
+        let superuser = Store::connect("local", &StoreConfig::to(postgres.url())).await?;
+        cli::provision::roles(&superuser, keys.layout().dir()).await.context("making the database's roles")?;
+        superuser.close().await;
+        let connection = Connection::open("local", &keys.nats("provision", &nats)).await?;
+        let store = Store::connect("local", &keys.postgres(Role::Provision, &postgres)).await?;
         cli::provision::provision(&connection, &store, &options.topology, &loaded, &*clock)
             .await
             .context("provisioning")?;
+        connection.close().await;
+        store.close().await;
+        // To look, and to change nothing.
+        let store = Store::connect("local", &keys.postgres(Role::Monitor, &postgres)).await?;
+        let connection = Connection::open("local", &keys.nats("operator", &nats)).await?;
 
         let catalogue = Arc::new(loaded.catalogue);
         let shutdown = Shutdown::new();
         let mut services = JoinSet::new();
-        let on = |port| GrpcConfig::on(SocketAddr::from(([127, 0, 0, 1], port)));
+        let on = |who, port| keys.grpc(who, SocketAddr::from(([127, 0, 0, 1], port)));
 
         let config = collector::Config {
             catalogue: options.catalogue.clone(),
-            grpc: on(options.collector_port),
-            nats: nats_config.clone(),
-            limits: collector::Limits::default(),
+            grpc: on("collector", options.collector_port),
+            access: keys.access(),
+            seal: collector::SealConfig { key: keys.layout().seal_key() },
+            nats: keys.nats("collector", &nats),
+            limits: collector::Limits {
+                reports_per_second_of_one: ENOUGH,
+                reports_at_once_of_one: ENOUGH,
+                max_in_flight_of_one: usize::from(u16::MAX),
+                ..collector::Limits::default()
+            },
+            admin: AdminConfig::default(),
             telemetry: TelemetryConfig::default(),
         };
         let service = collector::Collector::start(&config, Arc::clone(&catalogue), Arc::clone(&clock)).await?;
-        let collector = service.local_addr()?;
+        let collector = Door::to(service.local_addr()?, credentials.clone());
         let stop = shutdown.clone();
         services.spawn(async move { Ok(service.serve(stop).await?) });
 
         let config = validator::Config {
             catalogue: options.catalogue.clone(),
-            nats: nats_config.clone(),
-            store: store_config.clone(),
+            access: keys.access(),
+            nats: keys.nats("validator", &nats),
+            store: keys.postgres(Role::Validator, &postgres),
             workers: validator::Config::default_workers(),
+            admin: AdminConfig::default(),
             telemetry: TelemetryConfig::default(),
         };
         let service = validator::Validator::start(&config, Arc::clone(&catalogue)).await?;
@@ -100,9 +137,10 @@ impl Stack {
 
         let config = aggregator::Config {
             catalogue: options.catalogue.clone(),
-            nats: nats_config.clone(),
-            store: store_config.clone(),
+            nats: keys.nats("aggregator", &nats),
+            store: keys.postgres(Role::Aggregator, &postgres),
             limits: aggregator::Limits::default(),
+            admin: AdminConfig::default(),
             telemetry: TelemetryConfig::default(),
         };
         let service = aggregator::Aggregator::start(&config, Arc::clone(&catalogue), Arc::clone(&clock)).await?;
@@ -111,18 +149,30 @@ impl Stack {
 
         let config = query::Config {
             catalogue: options.catalogue,
-            grpc: on(options.query_port),
-            nats: nats_config,
-            store: store_config,
-            limits: query::Limits::default(),
+            grpc: on("query", options.query_port),
+            access: keys.access(),
+            nats: keys.nats("query", &nats),
+            store: keys.postgres(Role::Query, &postgres),
+            limits: query::Limits {
+                calls_per_second_of_one: ENOUGH,
+                calls_at_once_of_one: ENOUGH,
+                ..query::Limits::default()
+            },
+            admin: AdminConfig::default(),
             telemetry: TelemetryConfig::default(),
         };
-        let service = query::Query::bind(&config, Arc::clone(&catalogue)).await?;
-        let query = service.local_addr();
+        let service = query::Query::bind(&config, Arc::clone(&catalogue), Arc::clone(&clock)).await?;
+        let query = Door::to(service.local_addr(), credentials);
         let stop = shutdown.clone();
         services.spawn(async move { Ok(service.serve(stop).await?) });
 
-        Ok(Self { catalogue, store, connection, collector, query, nats, postgres, services, shutdown })
+        Ok(Self { catalogue, store, connection, collector, query, keys, nats, postgres, services, shutdown })
+    }
+
+    /// The keys that everything here has.
+    #[must_use]
+    pub fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     /// The NATS server.

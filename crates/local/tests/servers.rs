@@ -108,7 +108,7 @@ async fn postgres_keeps_its_port_and_its_data_when_killed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn postgres_is_durable_and_checked_and_takes_options() {
     let settings = vec![("work_mem".to_owned(), "12MB".to_owned())];
-    let server = PostgresServer::start(PostgresOptions { settings }).await.unwrap();
+    let server = PostgresServer::start(PostgresOptions { settings, ..PostgresOptions::default() }).await.unwrap();
     let mut connection = PgConnection::connect(&server.url()).await.unwrap();
     for (name, expected) in [
         ("fsync", "on"),

@@ -38,6 +38,9 @@ pub struct CloudEvent<D> {
     pub datacontenttype: Cow<'static, str>,
     /// The name of the JSON Schema that `data` adheres to.
     pub dataschema: Cow<'static, str>,
+    /// The step of a report's trace that made it, as W3C Trace Context writes it; only where that report's way is recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
     /// What it tells.
     pub data: D,
 }
@@ -54,6 +57,7 @@ impl<D: EventData> CloudEvent<D> {
             time,
             datacontenttype: "application/json".into(),
             dataschema: D::SCHEMA.into(),
+            traceparent: None,
             data,
         }
     }

@@ -1,15 +1,23 @@
 //! The connection to the NATS servers.
 
-use std::time::Duration;
+use std::{io, path::PathBuf, time::Duration};
 
 use async_nats::{ConnectOptions, Event, jetstream};
+use nkeys::KeyPair;
+
+use crate::subjects;
 
 /// How to reach NATS.
 #[derive(Clone, Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConnectionConfig {
-    /// The servers: `nats://127.0.0.1:4222`, several with commas between.
+    /// The servers: `tls://nats-1:4222`, several with commas between.
     pub url: String,
+    /// The file with the certificates of the authorities whose servers are trusted (PEM); without it, those that the system
+    /// trusts.
+    pub ca: Option<PathBuf>,
+    /// The file with the seed of the user's nkey; without it, what the URL says.
+    pub seed: Option<PathBuf>,
     /// How long an answer of JetStream may take before the request has failed.
     #[serde(default = "ConnectionConfig::default_answer_within_ms")]
     pub answer_within_ms: u64,
@@ -19,7 +27,7 @@ impl ConnectionConfig {
     /// The servers at a URL, all else as usual.
     #[must_use]
     pub fn to(url: impl Into<String>) -> Self {
-        Self { url: url.into(), answer_within_ms: Self::default_answer_within_ms() }
+        Self { url: url.into(), ca: None, seed: None, answer_within_ms: Self::default_answer_within_ms() }
     }
 
     fn default_answer_within_ms() -> u64 {
@@ -33,6 +41,14 @@ pub enum ConnectError {
     /// Nobody answered, or refused.
     #[error("cannot connect to NATS")]
     Connect(#[from] async_nats::ConnectError),
+    /// The seed of the nkey cannot be read.
+    #[error("cannot read the nkey's seed in {}", path.display())]
+    Seed {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The server is too old for what the streams need.
     #[error("the NATS server is version {found}; atomic batches need {}.{}.{} or newer", .needed.0, .needed.1, .needed.2)]
     TooOld {
@@ -64,12 +80,12 @@ impl Connection {
     /// Connects, under the name of the service that does.
     ///
     /// # Errors
-    /// When no server answers or it is too old.
+    /// When no server answers or takes us, it is too old, or the nkey cannot be read.
     pub async fn open(name: &str, config: &ConnectionConfig) -> Result<Self, ConnectError> {
         let answer_within = Duration::from_millis(config.answer_within_ms);
-        let options = ConnectOptions::new()
+        let mut options = ConnectOptions::new()
             .name(format!("tonghop-{name}"))
-            .custom_inbox_prefix(format!("_INBOX_{name}"))
+            .custom_inbox_prefix(subjects::inbox(name))
             .connection_timeout(Duration::from_secs(5))
             // What is queued while the connection is away: senders were told long ago that it is not known to be kept.
             .client_capacity(256)
@@ -78,6 +94,16 @@ impl Connection {
             .ping_interval(Duration::from_secs(5))
             .reconnect_delay_callback(|attempts| Duration::from_millis(50 << attempts.min(5)))
             .event_callback(|event| async move { log(&event) });
+        if let Some(ca) = &config.ca {
+            options = options.add_root_certificates(ca.clone()).require_tls(true);
+        }
+        if let Some(path) = &config.seed {
+            let unreadable = |source| ConnectError::Seed { path: path.clone(), source };
+            let seed = std::fs::read_to_string(path).map_err(unreadable)?;
+            let key = KeyPair::from_seed(seed.trim()).map_err(|error| unreadable(io::Error::other(error)))?;
+            // The user may hear answers there and nowhere else.
+            options = options.nkey(seed.trim().to_owned()).custom_inbox_prefix(subjects::inbox(&key.public_key()));
+        }
         let client = options.connect(config.url.as_str()).await?;
         let (major, minor, patch) = OLDEST_SERVER;
         if !client.is_server_compatible(major, minor, patch) {

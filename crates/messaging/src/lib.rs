@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+pub mod accounts;
+pub mod audit;
 mod cloud_event;
 mod connection;
 mod exact;
@@ -8,8 +10,11 @@ mod ordered;
 pub mod outbox;
 mod partition;
 pub mod partner;
+mod probe;
 mod provision;
 mod publisher;
+mod retry;
+mod state;
 pub mod subjects;
 mod submitted;
 pub mod totals;
@@ -22,5 +27,7 @@ pub use ordered::ReadError;
 pub use partition::{Partition, Partitions};
 pub use provision::{ProvisionError, Provisioned, Topology, provision};
 pub use publisher::{Outgoing, PublishError, Published, Publisher};
+pub use retry::RetryError;
+pub use state::{Judging, StreamState};
 pub use submitted::{Submitted, SubmittedBatches};
-pub use verdicts::{Body, Verdict, Verdicts, accepted_message, quarantined_message, rejected_message};
+pub use verdicts::{Body, Traced, Verdict, Verdicts, accepted_message, quarantined_message, rejected_message};

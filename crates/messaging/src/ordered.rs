@@ -124,7 +124,11 @@ async fn open(
     after: u64,
     content: Content,
 ) -> Result<Delivery, ReadError> {
+    // With a name the filter stands in the request's subject, so that permissions can tell what may be read.
+    let inbox = connection.client.new_inbox();
+    let name = inbox.rsplit('.').next().map(|unique| format!("reader-{unique}"));
     let config = pull::Config {
+        name,
         description: Some("Reads in order from a position kept elsewhere".to_owned()),
         filter_subject: filter.to_owned(),
         deliver_policy: if after == 0 {

@@ -49,7 +49,7 @@ impl Partner {
         found.then(|| Self { province: province.clone(), totals, fates })
     }
 
-    /// The name of its consumers and of its user.
+    /// The name of its consumers, and of its directory of keys.
     #[must_use]
     pub fn name(&self) -> String {
         format!("partner_{}", self.province)
@@ -63,11 +63,6 @@ impl Partner {
 
     fn account(&self) -> String {
         format!("PARTNER_{}", self.province)
-    }
-
-    /// The environment variable that holds its password.
-    fn password(&self) -> String {
-        format!("{}_PASSWORD", self.account().replace('-', "_").to_uppercase())
     }
 
     fn streams(&self) -> Vec<&'static str> {
@@ -105,38 +100,45 @@ impl Partner {
 /// The prefix under which partners ask JetStream instead of `$JS.API`: theirs is not a JetStream account.
 pub const API_PREFIX: &str = "tonghop.API";
 
-/// The accounts of a NATS server's configuration: ours, and one for each partner with exactly what it may do.
+/// What partners are given in the NATS servers' configuration; see [`crate::accounts`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Given {
+    /// What our account shows to them.
+    pub exports: String,
+    /// An account for each, with exactly what it may do.
+    pub accounts: String,
+}
+
+/// What these partners, each with its public nkey, are given.
 #[must_use]
-pub fn accounts(partners: &[Partner]) -> String {
-    let mut exports = String::new();
-    let mut accounts = String::new();
-    for partner in partners {
-        let (account, name, password) = (partner.account(), partner.name(), partner.password());
+pub fn given(partners: &[(Partner, String)]) -> Given {
+    let mut given = Given::default();
+    for (partner, nkey) in partners {
+        let account = partner.account();
         let (mut may, mut imports) = (String::new(), String::new());
         for (request, many) in partner.requests() {
             let answer = if many { ", response_type: stream" } else { "" };
-            line(&mut exports, 6, &format!("{{ service: \"$JS.API.{request}\"{answer}, accounts: [{account}] }}"));
-            line(&mut may, 10, &format!("\"{API_PREFIX}.{request}\""));
+            let export = format!("{{ service: \"$JS.API.{request}\"{answer}, accounts: [{account}] }}");
+            line(&mut given.exports, 2, &export);
+            line(&mut may, 8, &format!("\"{API_PREFIX}.{request}\""));
             let from = format!("{{ account: TONGHOP, subject: \"$JS.API.{request}\" }}");
-            line(&mut imports, 6, &format!("{{ service: {from}, to: \"{API_PREFIX}.{request}\" }}"));
+            line(&mut imports, 4, &format!("{{ service: {from}, to: \"{API_PREFIX}.{request}\" }}"));
         }
         for subject in partner.acknowledgements() {
-            line(&mut exports, 6, &format!("{{ service: \"{subject}\", accounts: [{account}] }}"));
-            line(&mut may, 10, &format!("\"{subject}\""));
-            line(&mut imports, 6, &format!("{{ service: {{ account: TONGHOP, subject: \"{subject}\" }} }}"));
+            line(&mut given.exports, 2, &format!("{{ service: \"{subject}\", accounts: [{account}] }}"));
+            line(&mut may, 8, &format!("\"{subject}\""));
+            line(&mut imports, 4, &format!("{{ service: {{ account: TONGHOP, subject: \"{subject}\" }} }}"));
         }
         // Writing to a String does not fail.
         let _ = write!(
-            accounts,
-            "\n  {account} {{\n    users: [\n      {{ user: {name}, password: ${password}, permissions: {{\n        \
-             subscribe: {{ allow: [\"_INBOX.>\"] }}\n        publish: {{ allow: [\n{may}        ] }}\n      }} }}\n    ]\n    \
-             imports: [\n{imports}    ]\n  }}\n"
+            given.accounts,
+            "{account} {{\n  users: [\n    {{ nkey: {nkey}, permissions: {{\n      \
+             subscribe: {{ allow: [\"_INBOX.>\"] }}\n      publish: {{ allow: [\n{may}      ] }}\n    }} }}\n  ]\n  \
+             imports: [\n{imports}  ]\n}}\n"
         );
     }
-    format!(
-        "accounts {{\n  TONGHOP {{\n    jetstream: enabled\n    \
-         users: [ {{ user: tonghop, password: $TONGHOP_PASSWORD }} ]\n    exports: [\n{exports}    ]\n  }}\n{accounts}}}\n"
-    )
+    given.exports = format!("exports: [\n{}]\n", given.exports);
+    given
 }
 
 fn line(text: &mut String, indent: usize, line: &str) {

@@ -111,9 +111,15 @@ pub async fn provision(
 ) -> Result<Provisioned, ProvisionError> {
     let partitions = Partitions::new(topology.partitions).ok_or(ProvisionError::Partitions(topology.partitions))?;
     let mut done = Provisioned::default();
-    let wanted = [reports(topology), verdicts(topology, partitions), totals(topology), fates(topology)];
-    let names = [subjects::REPORTS, subjects::VERDICTS, subjects::TOTALS, subjects::FATES];
-    for (name, config) in names.into_iter().zip(wanted) {
+    let wanted = [
+        reports(topology),
+        verdicts(topology, partitions),
+        totals(topology),
+        fates(topology),
+        probes(topology),
+        audit(topology),
+    ];
+    for (name, config) in subjects::STREAMS.into_iter().zip(wanted) {
         let config = Config { name: name.to_owned(), first_sequence: Some(now_micros), ..config };
         if ensure_stream(&connection.context, name, config).await? {
             done.made.push(name)
@@ -137,6 +143,7 @@ fn reports(topology: &Topology) -> Config {
     Config {
         subjects: subjects::REPORTS_SUBJECTS.map(str::to_owned).to_vec(),
         max_bytes: topology.reports_max_bytes,
+        deny_purge: true,
         description: Some("The durable log of submitted reports, batch by batch".to_owned()),
         ..log(topology)
     }
@@ -146,6 +153,7 @@ fn verdicts(topology: &Topology, partitions: Partitions) -> Config {
     Config {
         subjects: subjects::VERDICTS_SUBJECTS.map(str::to_owned).to_vec(),
         max_bytes: topology.verdicts_max_bytes,
+        deny_purge: true,
         allow_atomic_publish: true,
         description: Some("The verdicts on submitted reports, by partition".to_owned()),
         metadata: HashMap::from([(PARTITIONS_KEY.to_owned(), partitions.count().to_string())]),
@@ -196,6 +204,34 @@ fn fates(topology: &Topology) -> Config {
         max_age: Duration::from_secs(topology.fates_max_age_days * 24 * 60 * 60),
         allow_atomic_publish: true,
         description: Some("What became of acknowledged reports, by province, data set and fate".to_owned()),
+        ..log(topology)
+    }
+}
+
+/// What readiness publishes: one message a service, each replaced by the next.
+fn probes(topology: &Topology) -> Config {
+    Config {
+        subjects: subjects::PROBES_SUBJECTS.map(str::to_owned).to_vec(),
+        retention: RetentionPolicy::Limits,
+        discard: DiscardPolicy::Old,
+        storage: StorageType::File,
+        max_bytes: 1 << 20,
+        max_messages_per_subject: 1,
+        num_replicas: topology.replicas,
+        duplicate_window: Duration::from_secs(120),
+        deny_delete: true,
+        description: Some("Whether each service can publish".to_owned()),
+        ..Config::default()
+    }
+}
+
+/// On its way into the database, where it is kept: when it is full the oldest go, because no sender may wait for it.
+fn audit(topology: &Topology) -> Config {
+    Config {
+        subjects: subjects::AUDIT_SUBJECTS.map(str::to_owned).to_vec(),
+        max_bytes: 256 << 20,
+        discard: DiscardPolicy::Old,
+        description: Some("What collectors refused, on its way into the audit log".to_owned()),
         ..log(topology)
     }
 }
@@ -263,6 +299,8 @@ fn compare(stream: &'static str, found: &Config, wanted: &Config) -> Result<(), 
     same(stream, "duplicate_window", &found.duplicate_window, &wanted.duplicate_window)?;
     same(stream, "allow_direct", &found.allow_direct, &wanted.allow_direct)?;
     same(stream, "allow_atomic", &found.allow_atomic_publish, &wanted.allow_atomic_publish)?;
+    same(stream, "deny_delete", &found.deny_delete, &wanted.deny_delete)?;
+    same(stream, "deny_purge", &found.deny_purge, &wanted.deny_purge)?;
     same(stream, "partitions", &found.metadata.get(PARTITIONS_KEY), &wanted.metadata.get(PARTITIONS_KEY))
 }
 

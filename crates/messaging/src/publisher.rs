@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_nats::{HeaderMap, Request, client::RequestErrorKind, header::NATS_MESSAGE_ID};
 use bytes::Bytes;
 
-use crate::Connection;
+use crate::{Connection, subjects};
 
 /// The header names of atomic batch publishing (NATS ADR-50).
 mod batch_headers {
@@ -143,6 +143,17 @@ impl Publisher {
         self.request(message, headers).await
     }
 
+    /// As [`Self::publish`], with the seal by which whoever reads the message knows who published it.
+    ///
+    /// # Errors
+    /// As [`Self::publish`].
+    pub async fn publish_sealed(&self, message: &Outgoing, seal: &str) -> Result<Published, PublishError> {
+        let mut headers = message.headers();
+        headers.insert(NATS_MESSAGE_ID, message.message_id.as_str());
+        headers.insert(subjects::SEAL_HEADER, seal);
+        self.request(message, headers).await
+    }
+
     /// Publishes messages of one stream so that all become durable together or none does: one wait for the disk instead of
     /// one a message. More than [`Self::BATCH_LIMIT`] go out in several such batches, in order. The last message's id
     /// stands for its batch: one that JetStream knows came through before, as a whole, and is not taken again.
@@ -213,7 +224,7 @@ impl Publisher {
         self.request(last, headers).await.map(|_| ())
     }
 
-    async fn request(&self, message: &Outgoing, headers: HeaderMap) -> Result<Published, PublishError> {
+    pub(crate) async fn request(&self, message: &Outgoing, headers: HeaderMap) -> Result<Published, PublishError> {
         self.check_size(message)?;
         let within = self.connection.answer_within;
         let request = Request::new().headers(headers).payload(message.payload.clone()).timeout(Some(within));

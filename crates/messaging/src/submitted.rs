@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use async_nats::jetstream::{self, consumer::pull};
 use bytes::Bytes;
+use domain::settle::Position;
 use futures_util::{FutureExt as _, StreamExt as _};
 use prost::Message as _;
 use proto::pb::event::v1::SubmittedBatch;
 
-use crate::{Connection, ReadError, subjects};
+use crate::{Connection, ReadError, retry, subjects};
 
 /// The stream of batches this validator gets.
 pub struct SubmittedBatches {
@@ -24,12 +25,14 @@ impl std::fmt::Debug for SubmittedBatches {
 /// A batch to judge. It comes again, here or elsewhere, unless it is acknowledged.
 pub struct Submitted {
     message: jetstream::Message,
-    /// Where it stands in REPORTS.
+    /// Where it stands in REPORTS; of one that is judged again, where the one stands that it is a copy of.
     pub sequence: u64,
     /// The subject it was published on.
     pub subject: String,
-    /// The batch, or why the bytes are none.
-    pub batch: Result<SubmittedBatch, prost::DecodeError>,
+    /// The seal it carries.
+    pub seal: Option<String>,
+    /// The batch, or why it is none.
+    pub batch: Result<SubmittedBatch, String>,
 }
 
 impl std::fmt::Debug for Submitted {
@@ -96,6 +99,9 @@ impl SubmittedBatches {
 
 fn read(message: jetstream::Message) -> Result<Submitted, ReadError> {
     let sequence = message.info().map_err(|error| ReadError::new(subjects::REPORTS, &error))?.stream_sequence;
-    let batch = SubmittedBatch::decode(message.payload.as_ref());
-    Ok(Submitted { sequence, subject: message.subject.to_string(), batch, message })
+    let headers = message.headers.as_ref();
+    let sequence = retry::place(&message.subject, headers, Position(sequence)).0;
+    let batch = SubmittedBatch::decode(message.payload.as_ref()).map_err(|error| error.to_string());
+    let seal = headers.and_then(|headers| headers.get(subjects::SEAL_HEADER)).map(ToString::to_string);
+    Ok(Submitted { sequence, subject: message.subject.to_string(), seal, batch, message })
 }

@@ -33,6 +33,9 @@ pub struct TotalsData {
     pub version: i64,
     /// The version before it; 0 where there was none.
     pub previous_version: i64,
+    /// Grows when totals were put right or restored, and not only counted on. Versions go on all the same.
+    #[serde(default)]
+    pub epoch: u64,
     /// Every verdict up to this position of the log is counted.
     pub log_position: u64,
     /// The catalogue that names the cells and counts the expected units.
@@ -189,12 +192,34 @@ impl TotalsFeed {
 /// What is read of an event that an older or newer program may have written.
 #[derive(Deserialize)]
 struct Versioned {
-    data: VersionedData,
+    data: Told,
 }
 
-#[derive(Deserialize)]
-struct VersionedData {
-    version: i64,
+/// What was last published about a unit's totals.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Told {
+    /// The data set.
+    pub data_set: String,
+    /// The period.
+    pub period: String,
+    /// The unit's code.
+    pub org_unit: String,
+    /// The version.
+    pub version: i64,
+    /// The epoch; 0 of an event from before there were any.
+    #[serde(default)]
+    pub epoch: u64,
+    /// Up to where it was counted.
+    pub log_position: u64,
+    /// The levels whose reports were added.
+    pub levels: Vec<ToldLevel>,
+}
+
+/// A level whose reports were added.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ToldLevel {
+    /// The level.
+    pub level: String,
 }
 
 impl Connection {
@@ -203,15 +228,46 @@ impl Connection {
     /// # Errors
     /// When JetStream does not answer.
     pub async fn last_total_version(&self, subject: &str) -> Result<Option<i64>, ReadError> {
+        Ok(self.last_told(subject).await?.map(|told| told.version))
+    }
+
+    /// The last event of a subject of TOTALS, or of all that a wildcard stands for; none where there is none.
+    ///
+    /// # Errors
+    /// When JetStream does not answer.
+    pub async fn last_told(&self, subject: &str) -> Result<Option<Told>, ReadError> {
         let broken = |error: &dyn std::fmt::Display| ReadError::new(subjects::TOTALS, error);
         let stream = self.context.get_stream_no_info(subjects::TOTALS).await.map_err(|error| broken(&error))?;
         match stream.direct_get_last_for_subject(subject).await {
             Ok(message) => {
                 let event: Versioned = serde_json::from_slice(&message.payload).map_err(|error| broken(&error))?;
-                Ok(Some(event.data.version))
+                Ok(Some(event.data))
             }
             Err(error) if error.kind() == async_nats::jetstream::stream::DirectGetErrorKind::NotFound => Ok(None),
             Err(error) => Err(broken(&error)),
+        }
+    }
+
+    /// The last event of every subject of TOTALS.
+    ///
+    /// # Errors
+    /// When JetStream does not answer, or something else than an event is there.
+    pub async fn all_told(&self) -> Result<Vec<Told>, ReadError> {
+        let broken = |error: &dyn std::fmt::Display| ReadError::new(subjects::TOTALS, error);
+        let stream = self.context.get_stream(subjects::TOTALS).await.map_err(|error| broken(&error))?;
+        let state = &stream.cached_info().state;
+        let mut all = Vec::new();
+        if state.messages == 0 {
+            return Ok(all);
+        }
+        let mut reader = OrderedReader::new(self.clone(), subjects::TOTALS, subjects::TOTALS_SUBJECTS[0].to_owned(), 0);
+        loop {
+            let (position, message) = reader.next().await;
+            let event: Versioned = serde_json::from_slice(&message.payload).map_err(|error| broken(&error))?;
+            all.push(event.data);
+            if position >= state.last_sequence {
+                return Ok(all);
+            }
         }
     }
 }

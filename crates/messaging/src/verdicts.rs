@@ -1,7 +1,7 @@
 //! VERDICTS: what validators publish and the aggregator of a partition reads in order.
 
 use bytes::Bytes;
-use domain::settle::{Judged, Position};
+use domain::settle::{Judged, Origin, Position};
 use prost::Message as _;
 use proto::pb::event::v1::{JudgedBatch, QuarantinedMessage};
 
@@ -51,6 +51,17 @@ pub struct Verdict {
     pub position: Position,
     /// What it holds.
     pub body: Body,
+    /// The reports in it whose way is recorded.
+    pub traced: Vec<Traced>,
+}
+
+/// A report whose way through the pipeline is recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Traced {
+    /// The report.
+    pub origin: Origin,
+    /// The last step of its trace, as W3C Trace Context writes it.
+    pub traceparent: String,
 }
 
 /// What a message of the log of verdicts holds.
@@ -118,6 +129,7 @@ fn read(position: u64, subject: &str, payload: &Bytes) -> Verdict {
         error,
         payload: payload.clone(),
     };
+    let mut traced = Vec::new();
     let body = if subject.starts_with("reports.quarantined.") {
         match QuarantinedMessage::decode(payload.as_ref()) {
             Ok(QuarantinedMessage { log_sequence, subject, error, payload, payload_length: _ }) => {
@@ -128,10 +140,17 @@ fn read(position: u64, subject: &str, payload: &Bytes) -> Verdict {
     } else {
         match JudgedBatch::decode(payload.as_ref()) {
             Ok(batch) => {
+                traced = traced_of(&batch);
                 proto::event::decode(batch, position).map_or_else(|error| unreadable(error.to_string()), Body::Judged)
             }
             Err(error) => unreadable(error.to_string()),
         }
     };
-    Verdict { position, body }
+    Verdict { position, body, traced }
+}
+
+fn traced_of(batch: &JudgedBatch) -> Vec<Traced> {
+    let traced = batch.accepted.iter().filter(|report| !report.traceparent.is_empty());
+    let origin = |index| Origin { sequence: batch.log_sequence, index };
+    traced.map(|report| Traced { origin: origin(report.log_index), traceparent: report.traceparent.clone() }).collect()
 }

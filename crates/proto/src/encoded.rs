@@ -37,6 +37,13 @@ pub struct Answers<Q>(PhantomData<Q>);
 #[derive(Clone, Copy, Debug)]
 pub struct Questions<Q>(PhantomData<Q>);
 
+impl From<Bytes> for Encoded {
+    /// What is a message's encoding already.
+    fn from(bytes: Bytes) -> Self {
+        Self(bytes)
+    }
+}
+
 impl<Q> Default for Answers<Q> {
     fn default() -> Self {
         Self(PhantomData)

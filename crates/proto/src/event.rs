@@ -67,6 +67,7 @@ pub fn encode_accepted(accepted: &Accepted) -> pb::AcceptedReport {
         warnings_omitted: warnings.omitted(),
         on_time: Some(*on_time),
         notes: notes.iter().map(note).collect(),
+        traceparent: String::new(),
     }
 }
 
@@ -132,6 +133,7 @@ fn decode_accepted(
         warnings_omitted,
         on_time,
         notes,
+        traceparent: _,
     } = report;
     let note = |pb::Note { cell, text }| Note { cell: cell as usize, text: text.into() };
     let notes = notes.into_iter().map(note).collect();
@@ -223,6 +225,7 @@ mod tests {
             report: None,
             received_at_micros: 5,
             principal: principal.to_owned(),
+            traceparent: String::new(),
         };
         let reports = vec![report("a"), report("b"), report("")];
         let parts: Vec<u8> = reports.iter().flat_map(encode_submitted).collect();

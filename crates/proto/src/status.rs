@@ -55,6 +55,15 @@ pub fn refusal(code: Code, reason: &str, message: &Message, retry_after: Option<
     Status::with_error_details(code, &message.en, details)
 }
 
+/// As [`refusal`] with `RESOURCE_EXHAUSTED`, for somebody who asks for more than their own share: `QuotaFailure` names them.
+#[must_use]
+pub fn over_quota(reason: &str, message: &Message, retry_after: Duration, principal: &str) -> Status {
+    let status = refusal(Code::ResourceExhausted, reason, message, Some(retry_after));
+    let mut details = status.get_error_details();
+    details.add_quota_failure_violation(format!("principal:{principal}"), &message.en);
+    Status::with_error_details(status.code(), status.message(), details)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,5 +88,17 @@ mod tests {
         let fields: Vec<_> =
             details.bad_request().unwrap().field_violations.iter().map(|field| field.field.as_str()).collect();
         assert_eq!(fields, ["report.period", "report.values[3]"]);
+    }
+
+    #[test]
+    fn who_asks_for_more_than_their_share_is_named_and_told_when_to_come_again() {
+        let message = Message { vi: "quá nhiều".to_owned(), en: "too many".to_owned() };
+        let status = over_quota("TOO_MANY_CALLS", &message, Duration::from_millis(20), "commune-00004");
+        assert_eq!((status.code(), status.message()), (Code::ResourceExhausted, "too many"));
+        let details = status.get_error_details();
+        assert_eq!(details.error_info().unwrap().reason, "TOO_MANY_CALLS");
+        assert_eq!(details.retry_info().unwrap().retry_delay, Some(Duration::from_millis(20)));
+        assert_eq!(details.quota_failure().unwrap().violations[0].subject, "principal:commune-00004");
+        assert_eq!(details.localized_message().unwrap().message, "quá nhiều");
     }
 }

@@ -288,7 +288,8 @@ fn revision(data_set: &DataSet, of: Revised) -> pb::Revision {
 
 /// What became of the submission of that id.
 pub(crate) fn submission(submission_id: String, found: Submission) -> pb::GetSubmissionResponse {
-    let Submission { claim, fate, violations, received_at, origin, repeated, current_revision, counts } = found;
+    let Submission { claim, principal: _, fate, violations, received_at, origin, repeated, current_revision, counts } =
+        found;
     let Claim { submission_id: _, data_set, period, org_unit, revision } = claim;
     let Origin { sequence, index } = origin;
     pb::GetSubmissionResponse {

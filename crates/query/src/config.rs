@@ -1,9 +1,14 @@
 //! The query service's configuration.
 
-use std::{num::NonZeroU16, path::PathBuf, time::Duration};
+use std::{
+    num::{NonZeroU16, NonZeroU32},
+    path::PathBuf,
+    time::Duration,
+};
 
+use access::AccessConfig;
 use messaging::ConnectionConfig;
-use runtime::{ServiceConfig, grpc::GrpcConfig, telemetry::TelemetryConfig};
+use runtime::{ServiceConfig, admin::AdminConfig, grpc::GrpcConfig, telemetry::TelemetryConfig};
 use store::StoreConfig;
 
 /// Everything a query service is told.
@@ -14,6 +19,11 @@ pub struct Config {
     pub catalogue: PathBuf,
     /// Where to listen, and how long calls may go on once shutdown is requested.
     pub grpc: GrpcConfig,
+    /// Whom it believes, and who may see what.
+    pub access: AccessConfig,
+    /// Where whoever watches the service asks it. Not to be published.
+    #[serde(default)]
+    pub admin: AdminConfig,
     /// Where NATS is. It tells what moved; every number comes from PostgreSQL.
     pub nats: ConnectionConfig,
     /// Where PostgreSQL is. More connections answer more questions at a time; watchers together use at most half of them. One more
@@ -42,6 +52,10 @@ pub struct Limits {
     pub max_watchers: usize,
     /// Totals that are watched at a time, over all watchers: one of them may watch a thousand. More need more memory.
     pub max_watched: usize,
+    /// Calls that one caller may make a second. Raise it, and the next, where one caller asks for many.
+    pub calls_per_second_of_one: NonZeroU32,
+    /// Calls that one caller may make at once after a rest.
+    pub calls_at_once_of_one: NonZeroU32,
     /// After how long a watcher that does not read is sent away. Lower it when many go away without a word.
     #[serde(deserialize_with = "runtime::config::duration")]
     pub unread_for: Duration,
@@ -69,6 +83,8 @@ impl Default for Limits {
         Self {
             max_watchers: 1_000,
             max_watched: 20_000,
+            calls_per_second_of_one: const { NonZeroU32::new(5_000).unwrap() },
+            calls_at_once_of_one: const { NonZeroU32::new(20_000).unwrap() },
             unread_for: Duration::from_secs(60),
             kept_answers: 1_000,
             max_revisions: 300_000,
@@ -87,6 +103,11 @@ mod tests {
         catalogue = "deploy/catalogue/de06"
         [grpc]
         listen = "127.0.0.1:0"
+        certificate = "keys/query/server.pem"
+        key = "keys/query/server.key"
+        client_ca = "keys/trust/ca.pem"
+        [access]
+        trust = "keys/trust"
         [nats]
         url = "nats://127.0.0.1:4222"
         [store]
@@ -112,6 +133,6 @@ mod tests {
     fn the_sample_is_understood() {
         let sample = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/config/query.toml");
         let config: Config = runtime::config::load(&sample).unwrap();
-        assert_eq!(config.nats.url, "nats://nats:4222");
+        assert_eq!(config.nats.url, "tls://nats:4222");
     }
 }

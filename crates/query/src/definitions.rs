@@ -48,6 +48,7 @@ fn data_set(catalogue: &Catalogue, of: &DataSet) -> pb::DataSet {
         rules: of.rules().iter().map(rule).collect(),
         indicators: of.indicators().iter().map(|indicator_of| indicator(of, indicator_of)).collect(),
         targets: of.targets().iter().map(|target_of| target(of, target_of)).collect(),
+        layout: of.layout().to_string(),
     }
 }
 

@@ -1,15 +1,16 @@
 //! Answers that are kept while they are true.
 //!
-//! An answer says up to which position of the log it counts. It is true for as long as its partition stands there, and that is
-//! looked up for each question ([`crate::pulse`]): an answer from here is never older than its question.
+//! An answer says up to which position of the log it counts. It is true for as long as its partition stands there, in the same
+//! epoch, and that is looked up for each question ([`crate::pulse`]): an answer from here is never older than its question.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
-use domain::settle::Position;
 use proto::{encoded::Encoded, pb::query::v1 as pb};
+
+use store::Fence;
 
 use crate::{pulse::Beat, question::Question, refused::Refused};
 
@@ -38,6 +39,8 @@ struct Answer {
     told: Arc<Told>,
     /// The look that had begun when it was read.
     read_after: u64,
+    /// The epoch before it was read: one that began since makes it untrue.
+    epoch: u64,
 }
 
 /// The answer to one question; one at a time reads it anew.
@@ -49,10 +52,12 @@ pub(crate) struct Entry {
 
 impl Entry {
     /// The answer if it is as new as a look that found its partition at a position.
-    fn answer(&self, beat: &Beat, stands: Position) -> Option<Arc<Told>> {
+    fn answer(&self, beat: &Beat, stands: Fence) -> Option<Arc<Told>> {
         let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_true =
-            |answer: &&Answer| answer.told.totals.log_position == stands.0 || answer.read_after >= beat.number;
+        let is_true = |answer: &&Answer| {
+            let stood = (answer.told.totals.log_position, answer.epoch);
+            stood == (stands.position.0, stands.epoch) || answer.read_after >= beat.number
+        };
         answer.as_ref().filter(is_true).map(|answer| Arc::clone(&answer.told))
     }
 
@@ -60,7 +65,7 @@ impl Entry {
     pub(crate) async fn answer_or(
         &self,
         beat: &Beat,
-        stands: Position,
+        stands: Fence,
         begun: impl Fn() -> u64,
         read: impl AsyncFnOnce() -> Result<pb::Totals, Refused>,
     ) -> Result<Arc<Told>, Refused> {
@@ -74,7 +79,7 @@ impl Entry {
         }
         let read_after = begun();
         let told = Arc::new(Told::new(read().await?));
-        let answer = Answer { told: Arc::clone(&told), read_after };
+        let answer = Answer { told: Arc::clone(&told), read_after, epoch: stands.epoch };
         *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
         Ok(told)
     }
@@ -123,6 +128,7 @@ impl Kept {
 mod tests {
     use super::*;
     use crate::{pulse::Pulse, tiny};
+    use domain::settle::Position;
     use std::cell::Cell;
 
     fn question(org_unit: &str) -> Question {
@@ -139,20 +145,23 @@ mod tests {
             Ok(pb::Totals { log_position: log.get(), ..pb::Totals::default() })
         };
         let mut beat = Beat::at(1);
+        let at = |position, epoch| Fence { position: Position(position), epoch };
         let ask = async |beat: &Beat, stands| {
-            let told = entry.answer_or(beat, Position(stands), || beat.number, read).await.unwrap();
+            let told = entry.answer_or(beat, stands, || beat.number, read).await.unwrap();
             (told.totals.log_position, reads.get())
         };
         assert_eq!(pulse.begun(), 0);
-        assert_eq!(ask(&beat, 7).await, (7, 1));
+        assert_eq!(ask(&beat, at(7, 1)).await, (7, 1));
         beat = Beat::at(2);
-        assert_eq!(ask(&beat, 7).await, (7, 1), "still true");
+        assert_eq!(ask(&beat, at(7, 1)).await, (7, 1), "still true");
         log.set(9);
         beat = Beat::at(3);
-        assert_eq!(ask(&beat, 8).await, (9, 2), "it had moved, and then moved on");
-        assert_eq!(ask(&Beat::at(3), 8).await, (9, 2), "read after that look had begun");
+        assert_eq!(ask(&beat, at(8, 1)).await, (9, 2), "it had moved, and then moved on");
+        assert_eq!(ask(&Beat::at(3), at(8, 1)).await, (9, 2), "read after that look had begun");
         log.set(4);
-        assert_eq!(ask(&Beat::at(4), 4).await, (4, 3), "a database that was restored");
+        assert_eq!(ask(&Beat::at(4), at(4, 1)).await, (4, 3), "a database that was restored");
+        assert_eq!(ask(&Beat::at(5), at(4, 2)).await, (4, 4), "totals that were put right");
+        assert_eq!(ask(&Beat::at(6), at(4, 2)).await, (4, 4), "true again");
     }
 
     #[test]

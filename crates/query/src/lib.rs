@@ -2,10 +2,12 @@
 
 mod answer;
 mod breakdown;
+mod caller;
 mod config;
 mod definitions;
 mod expected;
 mod kept;
+mod metrics;
 mod org_units;
 mod page;
 mod past;
@@ -27,19 +29,23 @@ mod watch;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+use access::{Access, FileError};
 use domain::Catalogue;
 use messaging::{ConnectError, Connection, ProvisionError, ReadError, totals::TotalsFeed};
 use proto::pb::query::v1::query_service_server::QueryServiceServer;
 use runtime::{
-    Process, Shutdown,
-    grpc::{Listener, ServeError},
+    Calls, Clock, Process, Shutdown,
+    admin::Admin,
+    grpc::{ListenError, Listener, ServeError, gate},
 };
 use store::{Store, StoreConfig, StoreError};
+use tonic::service::interceptor::InterceptedService;
 use tonic_web::GrpcWebLayer;
 use tower_layer::Layer as _;
 
 pub use config::{Config, Limits};
 use read::Reader;
+use refused::Refused;
 use serve::Service;
 use warm::Warm;
 use watch::Hub;
@@ -47,19 +53,21 @@ use watch::Hub;
 /// The largest question, in bytes: the codes of far more units than may be watched, so that who names too many is told so.
 const MAX_QUESTION_BYTES: usize = 512 * 1024;
 
-/// After how long a connection takes no more calls; those that are open go on. A client that connected and says nothing has no
-/// pings to answer yet: which HTTP it speaks is not known.
-const MAX_CONNECTION_AGE: Duration = Duration::from_secs(60 * 60);
-
 /// What a call may take longer than the database: to send its question.
 const ASKING: Duration = Duration::from_secs(2);
 
 /// Why a query service cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// The port cannot be bound.
-    #[error("the port cannot be bound")]
-    Listen(#[source] io::Error),
+    /// The admin port cannot be bound.
+    #[error("the admin port cannot be bound")]
+    Admin(#[source] io::Error),
+    /// The port cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// Whom to believe cannot be read.
+    #[error(transparent)]
+    Access(#[from] FileError),
     /// NATS cannot be reached.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -77,8 +85,11 @@ pub enum BindError {
 /// A query service whose port is bound and whose connections stand.
 #[derive(Debug)]
 pub struct Query {
+    admin: Admin,
     listener: Listener,
     local_addr: SocketAddr,
+    access: Access,
+    clock: Arc<dyn Clock>,
     connection: Connection,
     feed: TotalsFeed,
     store: Store,
@@ -89,25 +100,41 @@ pub struct Query {
 }
 
 impl Query {
-    /// Binds the port, then connects to PostgreSQL and NATS and begins to follow the events about totals. `catalogue` is
+    /// Binds the port, reads whom it may believe, then connects to PostgreSQL and NATS and begins to follow the events about totals. `catalogue` is
     /// used, whatever directory the configuration names.
     ///
     /// # Errors
     /// When one of these fails, or streams and partitions were not provisioned.
-    pub async fn bind(config: &Config, catalogue: Arc<Catalogue>) -> Result<Self, BindError> {
-        let Config { catalogue: _, grpc, nats, store, limits, telemetry: _ } = config;
-        let listener = Listener::bind(grpc).await.map_err(BindError::Listen)?;
-        let local_addr = listener.local_addr().map_err(BindError::Listen)?;
+    pub async fn bind(config: &Config, catalogue: Arc<Catalogue>, clock: Arc<dyn Clock>) -> Result<Self, BindError> {
+        let Config { catalogue: _, grpc, access, admin, nats, store, limits, telemetry: _ } = config;
+        let admin = Admin::bind("query", admin).await.map_err(BindError::Admin)?;
+        // A browser speaks gRPC-Web, which may come over HTTP/1.1.
+        let listener = Listener::bind(grpc).await?.http1();
+        let local_addr = listener.local_addr().map_err(ListenError::from)?;
+        let access = Access::open(access)?;
         let half_of_the_connections = usize::try_from(store.max_connections.div_ceil(2)).unwrap_or(1);
         // Every answer waits for a look at how far everything is counted: it must not wait for the others' connections.
         let look_out = Store::connect("query", &StoreConfig { max_connections: 1, ..store.clone() }).await?;
-        let store = Store::connect("query", store).await?;
+        let store = Store::open("query", store).await?;
         let connection = Connection::open("query", nats).await?;
         let partitions = connection.partitions().await?;
         let feed = TotalsFeed::subjects_from_now(connection.clone()).await?;
         let reader = Arc::new(Reader::new(catalogue, store.clone(), look_out.clone(), partitions, limits));
         let hub = Arc::new(Hub::new(limits.max_watchers, limits.max_watched, half_of_the_connections));
-        Ok(Self { listener, local_addr, connection, feed, store, look_out, reader, hub, limits: limits.clone() })
+        Ok(Self {
+            admin,
+            listener,
+            local_addr,
+            access,
+            clock,
+            connection,
+            feed,
+            store,
+            look_out,
+            reader,
+            hub,
+            limits: limits.clone(),
+        })
     }
 
     /// The address it listens on, with the port that was chosen.
@@ -116,36 +143,64 @@ impl Query {
         self.local_addr
     }
 
+    /// The address at which whoever watches it asks.
+    #[must_use]
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin.local_addr()
+    }
+
     /// Serves until shutdown is requested; then watchers are sent away and questions that were asked are answered before
     /// this returns.
     ///
     /// # Errors
     /// When serving fails.
     pub async fn serve(self, shutdown: Shutdown) -> Result<(), ServeError> {
-        let Self { listener, local_addr: _, connection, feed, store, look_out, reader, hub, limits } = self;
+        let Self {
+            admin,
+            listener,
+            local_addr: _,
+            access,
+            clock,
+            connection,
+            feed,
+            store,
+            look_out,
+            reader,
+            hub,
+            limits,
+        } = self;
+        let database = store.clone();
+        // It reads, and without NATS it reads on: it is ready while the database answers.
+        let answers = move || {
+            let database = database.clone();
+            async move { database.ping().await }
+        };
+        let _watched = admin.check("database", answers).start(&shutdown).await;
         // Covers the reading of a question and the beginning of the answer, not the life of a watch. Which period `latest` is
         // is a question of its own.
         let timeout = 2 * limits.answer_within + ASKING;
-        let service = Arc::new(Service::new(Arc::clone(&reader), Arc::clone(&hub), limits, shutdown.clone()));
+        let gate = {
+            let (access, clock) = (access.clone(), Arc::clone(&clock));
+            gate(move |certificate, authorization| {
+                let caller = access.authenticate(certificate, authorization, clock.now());
+                Ok(caller.map_err(Refused::Unauthenticated)?)
+            })
+        };
+        let (asked, told) = (Arc::clone(&reader), Arc::clone(&hub));
+        let service = Arc::new(Service::new(access, clock, asked, told, limits, shutdown.clone()));
         let generated = QueryServiceServer::from_arc(Arc::clone(&service));
         let generated = generated.max_decoding_message_size(MAX_QUESTION_BYTES);
-        let service = Warm::new(service, generated, MAX_QUESTION_BYTES);
-        // A browser speaks gRPC-Web, over HTTP/1.1 where there is no TLS.
+        let service = InterceptedService::new(Warm::new(service, generated, MAX_QUESTION_BYTES), gate);
+        let service = Calls::of("query", service);
         let service = GrpcWebLayer::new().layer(service);
         let serving = listener.serve::<QueryServiceServer<Service>>(
-            |server| {
-                server
-                    .clone()
-                    .accept_http1(true)
-                    .max_connection_age(MAX_CONNECTION_AGE)
-                    .timeout(timeout)
-                    .add_service(service)
-            },
+            |server| server.clone().timeout(timeout).add_service(service),
             &shutdown,
         );
         let served = tokio::select! {
             served = serving => served,
             never = watch::follow(feed, &hub) => match never {},
+            never = metrics::look(Arc::clone(&hub)) => match never {},
             never = reader.look() => match never {},
         };
         // A connection of the database is given back within `answer_within`: this ends.
@@ -163,7 +218,7 @@ impl Query {
 pub async fn run(config: Config, process: Process) -> anyhow::Result<()> {
     let loaded = catalogue::load(&config.catalogue)?;
     tracing::info!(version = %loaded.catalogue.version(), "loaded the catalogue");
-    let query = Query::bind(&config, Arc::new(loaded.catalogue)).await?;
+    let query = Query::bind(&config, Arc::new(loaded.catalogue), process.clock).await?;
     tracing::info!(address = %query.local_addr(), "answering questions");
     Ok(query.serve(process.shutdown).await?)
 }

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use domain::settle::Position;
+use store::Fence;
 use tokio::sync::{Notify, watch};
 
 use crate::refused::Refused;
@@ -23,7 +23,7 @@ use crate::refused::Refused;
 const EVERY: Duration = Duration::from_millis(1);
 
 /// Where each partition stood.
-pub(crate) type Positions = HashMap<u16, Position>;
+pub(crate) type Positions = HashMap<u16, Fence>;
 
 /// A look at the database.
 #[derive(Clone, Debug)]
@@ -41,7 +41,7 @@ impl Beat {
     }
 
     /// Where a partition stood.
-    pub(crate) fn position(&self, partition: u16) -> Result<Position, Refused> {
+    pub(crate) fn stands(&self, partition: u16) -> Result<Fence, Refused> {
         let positions = self.positions.as_ref().map_err(Clone::clone)?;
         positions.get(&partition).copied().ok_or(Refused::DatabaseMalformed)
     }
@@ -97,8 +97,13 @@ impl Pulse {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use domain::settle::Position;
     use futures_util::future::{join_all, select};
     use std::{pin::pin, sync::Mutex};
+
+    fn at(position: u64) -> Fence {
+        Fence { position: Position(position), epoch: 1 }
+    }
 
     /// Goal: whoever asks gets a look that began after it asked, and a hundred who ask together get one or two.
     #[tokio::test]
@@ -108,11 +113,11 @@ mod tests {
             looks.fetch_add(1, Ordering::SeqCst);
             let seen = *now.lock().unwrap();
             tokio::time::sleep(Duration::from_millis(5)).await;
-            Ok(Positions::from([(0, Position(seen))]))
+            Ok(Positions::from([(0, at(seen))]))
         };
         let asking = async {
             let beats = join_all((0..100).map(|_| pulse.next())).await;
-            assert!(beats.iter().all(|beat| beat.position(0) == Ok(Position(1))));
+            assert!(beats.iter().all(|beat| beat.stands(0) == Ok(at(1))));
             assert!((1..=2).contains(&looks.load(Ordering::SeqCst)), "{looks:?}");
             // One is under way when the log moves: who asks then waits for the next.
             let (first, second) = tokio::join!(pulse.next(), async {
@@ -121,8 +126,8 @@ mod tests {
                 pulse.next().await
             });
             assert!(second.number > first.number);
-            assert_eq!((first.position(0), second.position(0)), (Ok(Position(1)), Ok(Position(2))));
-            assert_eq!(second.position(7), Err(Refused::DatabaseMalformed), "was not provisioned");
+            assert_eq!((first.stands(0), second.stands(0)), (Ok(at(1)), Ok(at(2))));
+            assert_eq!(second.stands(7), Err(Refused::DatabaseMalformed), "was not provisioned");
         };
         select(pin!(asking), pin!(pulse.run(look))).await;
     }

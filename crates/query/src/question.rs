@@ -5,7 +5,7 @@ use domain::{
     judge, recount::Of, window,
 };
 
-use crate::refused::Refused;
+use crate::{caller::Caller, refused::Refused};
 
 /// What the caller named.
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +63,12 @@ impl Question {
                 unit,
             })
         };
-        find().ok_or_else(|| refusal(asked, violations))
+        let question = find().ok_or_else(|| refusal(asked, violations))?;
+        // Unit tests look up without a caller.
+        if !cfg!(test) {
+            Caller::current()?.may_read(catalogue, &question)?;
+        }
+        Ok(question)
     }
 
     /// The data set that the caller named.

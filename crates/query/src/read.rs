@@ -172,7 +172,7 @@ impl Reader {
     }
 
     async fn positions(&self) -> Result<Positions, Refused> {
-        let positions = self.ask(async { Ok(self.look_out.positions().await?) }).await?;
+        let positions = self.ask(async { Ok(self.look_out.fences().await?) }).await?;
         Ok(positions.into_iter().collect())
     }
 
@@ -215,7 +215,7 @@ impl Reader {
         let partition = self.partition(question.data_set(&self.catalogue));
         let answer = async {
             let beat = self.pulse.next().await;
-            let stands = beat.position(partition)?;
+            let stands = beat.stands(partition)?;
             let read = async || {
                 let mut answers = self.read_alone(&[question]).await?;
                 answers.pop().ok_or(Refused::DatabaseMalformed)

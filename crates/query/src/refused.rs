@@ -1,8 +1,9 @@
 //! Refusals: why a question is not answered, and how that is said.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
-use domain::{Message, SubmissionId, Violation, Violations};
+use access::Unauthenticated;
+use domain::{Message, Reason, SubmissionId, Violation, Violations, access::PrincipalName};
 use proto::status;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
@@ -10,6 +11,19 @@ use tonic_types::StatusExt as _;
 /// Why a question is not answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
+    /// Nobody knows who asks.
+    Unauthenticated(Unauthenticated),
+    /// Whoever asks may not see it.
+    NotGranted(Message),
+    /// Whoever asks does so too often.
+    TooOften {
+        /// Who.
+        caller: PrincipalName,
+        /// How often they may.
+        a_second: NonZeroU32,
+        /// After how long to come again.
+        retry_after: Duration,
+    },
     /// A field is not what it should be.
     Malformed(Violations),
     /// A field names what does not exist.
@@ -59,6 +73,19 @@ impl From<Refused> for Status {
     fn from(refused: Refused) -> Self {
         let say = |vi: &str, en: &str| Message { vi: vi.to_owned(), en: en.to_owned() };
         match refused {
+            Refused::Unauthenticated(refused) => {
+                runtime::metrics::refused("query", refused.reason());
+                status::refusal(Code::Unauthenticated, refused.reason(), &refused.message(), None)
+            }
+            Refused::NotGranted(message) => {
+                runtime::metrics::refused("query", Reason::NotGranted.code());
+                status::refusal(Code::PermissionDenied, Reason::NotGranted.code(), &message, None)
+            }
+            Refused::TooOften { caller, a_second, retry_after } => {
+                let vi = format!("Bạn đang hỏi quá {a_second} lần mỗi giây; hãy hỏi lại sau giây lát.");
+                let en = format!("you make more than {a_second} calls a second; ask again in a moment");
+                status::over_quota("TOO_MANY_CALLS", &Message { vi, en }, retry_after, caller.as_str())
+            }
             Refused::Malformed(violations) => status::invalid(&violations),
             Refused::Unknown(violations) => {
                 let invalid = status::invalid(&violations);

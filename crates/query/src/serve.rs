@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use domain::{UnitIx, Violations, judge};
+use access::{Access, Principal, Unauthenticated};
+use domain::{UnitIx, Violations, access::PrincipalName, judge};
 use futures_util::{StreamExt as _, stream::BoxStream};
 use proto::encoded::Encoded;
 use proto::pb::query::v1::{
@@ -13,12 +14,13 @@ use proto::pb::query::v1::{
     ListOrgUnitsResponse, ListReportsRequest, ListReportsResponse, MovedTotals, SeriesEntry, Totals, WatchManyRequest,
     WatchManyResponse, WatchTotalsRequest, WatchTotalsResponse, query_service_server::QueryService,
 };
-use runtime::Shutdown;
-use tonic::{Request, Response, Status};
+use runtime::{Clock, Shutdown, quota::Rates};
+use tonic::{Request, Response, Status, codegen::http};
 
 use crate::{
     Limits, answer,
     breakdown::{self, Breakdown},
+    caller::Caller,
     definitions,
     org_units::Wanted,
     page,
@@ -41,6 +43,9 @@ const MOST_REVISIONS: usize = 100;
 /// The gRPC service.
 #[derive(Debug)]
 pub(crate) struct Service {
+    access: Access,
+    clock: Arc<dyn Clock>,
+    rates: Rates<PrincipalName>,
     reader: Arc<Reader>,
     hub: Arc<Hub>,
     limits: Limits,
@@ -48,8 +53,28 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    pub(crate) fn new(reader: Arc<Reader>, hub: Arc<Hub>, limits: Limits, shutdown: Shutdown) -> Self {
-        Self { reader, hub, limits, shutdown }
+    pub(crate) fn new(
+        access: Access,
+        clock: Arc<dyn Clock>,
+        reader: Arc<Reader>,
+        hub: Arc<Hub>,
+        limits: Limits,
+        shutdown: Shutdown,
+    ) -> Self {
+        let rates = Rates::of(limits.calls_per_second_of_one, limits.calls_at_once_of_one);
+        Self { access, clock, rates, reader, hub, limits, shutdown }
+    }
+
+    /// Who calls; the gate has asked. Whoever calls too often is told to come again.
+    pub(crate) fn caller<T>(&self, request: &http::Request<T>) -> Result<Caller, Refused> {
+        let principal = request.extensions().get().cloned();
+        let principal: Principal = principal.ok_or(Refused::Unauthenticated(Unauthenticated::Missing))?;
+        self.rates.take(&principal.name).map_err(|retry_after| Refused::TooOften {
+            caller: principal.name.clone(),
+            a_second: self.rates.a_second(),
+            retry_after,
+        })?;
+        Ok(Caller { principal, access: self.access.clone(), clock: Arc::clone(&self.clock) })
     }
 
     async fn totals(&self, request: &GetTotalsRequest) -> Result<Totals, Refused> {
@@ -234,7 +259,9 @@ impl Service {
         let Some(id) = judge::read_submission_id(text, &mut violations) else {
             return Err(Refused::Malformed(violations));
         };
-        Ok(answer::submission(id.to_string(), self.reader.submission(id).await?))
+        let found = self.reader.submission(id).await?;
+        Caller::current()?.may_hear(self.reader.catalogue(), &found.claim, &found.principal)?;
+        Ok(answer::submission(id.to_string(), found))
     }
 
     fn catalogue(&self, request: &GetCatalogueRequest) -> Result<GetCatalogueResponse, Refused> {

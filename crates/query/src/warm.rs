@@ -1,4 +1,5 @@
-//! The call that is made most: totals that many ask for are sent as they were encoded once.
+//! The call that is made most: totals that many ask for are sent as they were encoded once. Every other call passes through here
+//! as well, and is answered as its caller's.
 //!
 //! The generated server would take a message and encode it for each caller. This one stands before it and takes that one call.
 
@@ -57,14 +58,18 @@ where
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let caller = match self.service.caller(&request) {
+            Ok(caller) => caller,
+            Err(refused) => return Box::pin(std::future::ready(Ok(Status::from(refused).into_http()))),
+        };
         if request.uri().path() != GET_TOTALS {
-            return Box::pin(self.generated.call(request));
+            return Box::pin(caller.asks(self.generated.call(request)));
         }
         let (answering, max_question) = (Answering(Arc::clone(&self.service)), self.max_question);
-        Box::pin(async move {
+        Box::pin(caller.asks(async move {
             let grpc = Grpc::new(Answers::<GetTotalsRequest>::default());
             Ok(grpc.max_decoding_message_size(max_question).unary(answering, request).await)
-        })
+        }))
     }
 }
 

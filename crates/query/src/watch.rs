@@ -23,7 +23,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{Limits, kept::Told, question::Question, read::Reader, refused::Refused};
+use crate::{Limits, caller::Caller, kept::Told, question::Question, read::Reader, refused::Refused};
 
 /// Totals that are read together, and sent in one message.
 pub(crate) const TOGETHER: usize = 50;
@@ -35,6 +35,7 @@ pub(crate) const MOST: usize = 1_000;
 #[derive(Debug)]
 pub(crate) struct Hub {
     watched: Mutex<HashMap<String, Vec<Place>>>,
+    max_watchers: usize,
     slots: Arc<Semaphore>,
     totals: Arc<Semaphore>,
     /// Watchers read in turns, so that many of one busy unit cannot keep other questions from the database.
@@ -72,10 +73,16 @@ impl Hub {
         let semaphore = |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
         Self {
             watched: Mutex::default(),
+            max_watchers,
             slots: semaphore(max_watchers),
             totals: semaphore(max_watched),
             turns: Semaphore::new(reads_at_a_time),
         }
+    }
+
+    /// How many watch.
+    pub(crate) fn watchers(&self) -> usize {
+        self.max_watchers.saturating_sub(self.slots.available_permits())
     }
 
     /// Hears of everything about some subjects from now on.
@@ -206,15 +213,24 @@ impl Watcher {
         self,
         mut tell: impl FnMut(News) -> T + Send + 'static,
     ) -> impl Stream<Item = Result<T, Refused>> {
+        let caller = Caller::current();
         // One message on its way, and a place for the last word.
         let (outgoing, incoming) = mpsc::channel(2);
         tokio::spawn(async move {
             let Ok(last_word) = outgoing.clone().reserve_owned().await else { return };
-            let shutdown = self.shutdown.clone();
+            let (shutdown, reader, questions) =
+                (self.shutdown.clone(), Arc::clone(&self.reader), self.questions.clone());
+            let gone = async {
+                match caller {
+                    Ok(caller) => caller.gone(reader.catalogue(), &questions).await,
+                    Err(refused) => refused,
+                }
+            };
             let refused = tokio::select! {
                 biased;
                 () = shutdown.requested() => Some(Refused::ShuttingDown),
                 () = outgoing.closed() => None,
+                refused = gone => Some(refused),
                 refused = self.follow(&outgoing, &mut tell) => Some(refused),
             };
             if let Some(refused) = refused {

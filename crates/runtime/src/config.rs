@@ -220,7 +220,7 @@ mod tests {
             ),
             (
                 "port = 80\n[telemetry]\nfliter = \"info\"\n",
-                "line 3: key `telemetry.fliter`: unknown field `fliter`, expected `format` or `filter`",
+                "line 3: key `telemetry.fliter`: unknown field `fliter`, expected one of `format`, `filter`, `otlp_endpoint`, `sampled`",
             ),
             ("\nport = \"80\"\n", "line 2: key `port`: invalid type: string \"80\", expected u16"),
             (

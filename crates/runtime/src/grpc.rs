@@ -1,9 +1,33 @@
-//! Serving gRPC: the port bound before work, the protections that tonic leaves off, health, and a drain with a deadline.
+//! Serving gRPC over TLS: the port bound before work, a bound on everything a peer can take of it, health, and a drain
+//! with a deadline.
+//!
+//! A connection on its way in: it is counted (`Crowd`), shakes hands in bounded time (`Tls`), says its first words in
+//! bounded time (`Guarded`), and is then served by tonic until it is too old, the peer leaves, or shutdown is requested.
 
-use std::{io, net::SocketAddr, time::Duration};
+mod crowd;
+mod gate;
+mod guard;
+mod tls;
 
-use tokio::net::TcpListener;
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    pin::pin,
+    time::Duration,
+};
+
+use tokio::{
+    io::AsyncWriteExt as _,
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_stream::{StreamExt as _, once, pending};
+use tokio_util::sync::CancellationToken;
 use tonic::{
+    Code, Status,
     server::NamedService,
     transport::{
         Server,
@@ -11,8 +35,22 @@ use tonic::{
     },
 };
 use tonic_health::ServingStatus;
+use tonic_types::{ErrorDetails, StatusExt as _};
+use tower::{
+    BoxError, ServiceBuilder,
+    layer::util::{Identity, Stack},
+    limit::GlobalConcurrencyLimitLayer,
+    load_shed::{LoadShedLayer, error::Overloaded},
+    timeout::{TimeoutLayer, error::Elapsed},
+    util::MapErrLayer,
+};
 
 use crate::Shutdown;
+use crowd::{Crowd, Place};
+pub use gate::gate;
+use guard::Guarded;
+pub use tls::TlsError;
+use tls::{Files, Tls};
 
 /// How a service listens.
 #[derive(Clone, Debug, serde::Deserialize)]
@@ -20,26 +58,28 @@ use crate::Shutdown;
 pub struct GrpcConfig {
     /// The address to listen on; port 0 for a free one.
     pub listen: SocketAddr,
-    /// How many calls one connection may have open.
-    #[serde(default = "GrpcConfig::default_max_concurrent_streams")]
-    pub max_concurrent_streams: u32,
+    /// The PEM file of the certificate that callers see, with those of the authorities between it and the one they trust.
+    /// This file and the next two are read again when they change.
+    pub certificate: PathBuf,
+    /// The PEM file of its key.
+    pub key: PathBuf,
+    /// The PEM file of the authorities whose certificates callers may show. Who shows none needs a token.
+    pub client_ca: PathBuf,
     /// How long calls may go on once shutdown is requested. A client that connected and says nothing would hold it up
     /// for ever.
     #[serde(default = "GrpcConfig::default_drain_timeout", deserialize_with = "crate::config::duration")]
     pub drain_timeout: Duration,
+    /// What bounds callers, whoever they are.
+    #[serde(default)]
+    pub limits: GrpcLimits,
 }
 
 impl GrpcConfig {
-    /// That address, all else as usual.
+    /// That address and those files, all else as usual.
     #[must_use]
-    pub fn on(listen: SocketAddr) -> Self {
-        let (max_concurrent_streams, drain_timeout) =
-            (Self::default_max_concurrent_streams(), Self::default_drain_timeout());
-        Self { listen, max_concurrent_streams, drain_timeout }
-    }
-
-    fn default_max_concurrent_streams() -> u32 {
-        256
+    pub fn on(listen: SocketAddr, certificate: PathBuf, key: PathBuf, client_ca: PathBuf) -> Self {
+        let (drain_timeout, limits) = (Self::default_drain_timeout(), GrpcLimits::default());
+        Self { listen, certificate, key, client_ca, drain_timeout, limits }
     }
 
     fn default_drain_timeout() -> Duration {
@@ -47,25 +87,114 @@ impl GrpcConfig {
     }
 }
 
+/// What bounds callers before anybody knows who they are.
+#[derive(Clone, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct GrpcLimits {
+    /// Connections open at a time. One more is closed at once.
+    pub max_connections: usize,
+    /// The same for one address; for IPv6 one network of 64 bits. Raise it where many senders share one.
+    pub max_connections_per_address: usize,
+    /// How long the TLS handshake may take, and after it the first words of HTTP.
+    #[serde(deserialize_with = "crate::config::duration")]
+    pub handshake_timeout: Duration,
+    /// After how long a connection takes no more calls, give or take a tenth, so that clients spread over the replicas
+    /// and show their certificates again. HTTP/2 clients are told and connect anew.
+    #[serde(deserialize_with = "crate::config::duration")]
+    pub max_connection_age: Duration,
+    /// How long the calls that are open then may go on. Streams that last are cut off; their clients open them again.
+    #[serde(deserialize_with = "crate::config::duration")]
+    pub max_connection_age_grace: Duration,
+    /// After how long a call without an answer is given up; of a stream, before its answer begins. A shorter
+    /// `grpc-timeout` of the caller goes before.
+    #[serde(deserialize_with = "crate::config::duration")]
+    pub call_timeout: Duration,
+    /// Calls worked at at a time, over all connections; a stream counts until its answer begins. One more is refused.
+    pub max_calls: usize,
+    /// How many calls one connection may have open.
+    pub max_concurrent_streams: u32,
+    /// After how many streams that a peer's errors made the server reset its connection is closed.
+    pub max_local_error_resets: usize,
+    /// The most bytes of a call's headers, a token among them.
+    pub max_header_bytes: u32,
+    /// After how long without a word a peer is asked whether it is there, by TCP and by HTTP/2.
+    #[serde(deserialize_with = "crate::config::duration")]
+    pub keepalive: Duration,
+}
+
+impl Default for GrpcLimits {
+    fn default() -> Self {
+        Self {
+            max_connections: 10_000,
+            max_connections_per_address: 1_000,
+            handshake_timeout: Duration::from_secs(5),
+            max_connection_age: Duration::from_secs(10 * 60),
+            max_connection_age_grace: Duration::from_secs(30),
+            call_timeout: Duration::from_secs(30),
+            max_calls: 4_096,
+            max_concurrent_streams: 256,
+            max_local_error_resets: 1_024,
+            max_header_bytes: 8 * 1024,
+            keepalive: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Why a port cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// The address is taken or not ours.
+    #[error("the port cannot be bound")]
+    Bind(#[from] io::Error),
+    /// The certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
 /// Why serving ended.
 #[derive(Debug, thiserror::Error)]
 #[error("the gRPC server failed")]
 pub struct ServeError(#[from] tonic::transport::Error);
 
+/// What stands before every service: a bound on the calls at a time and on the time of each.
+pub type Bounded = Stack<Stack<TimeoutLayer, Stack<GlobalConcurrencyLimitLayer, Shedding>>, Identity>;
+
+type Shedding = Stack<LoadShedLayer, Stack<MapErrLayer<fn(BoxError) -> BoxError>, Identity>>;
+
+/// How long accepting pauses when the operating system has no more to give, such as file descriptors.
+const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
+
+/// How long somebody is read from whose handshake failed.
+const HEAR_OUT_FOR: Duration = Duration::from_secs(1);
+
+/// How long a peer may take to say that it is there.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// A bound port. Connections queue up from now on; they are answered once [`Listener::serve`] runs.
 #[derive(Debug)]
 pub struct Listener {
     listener: TcpListener,
+    tls: Tls,
     config: GrpcConfig,
+    http1: bool,
 }
 
 impl Listener {
-    /// Binds the port.
+    /// Reads the certificates and binds the port.
     ///
     /// # Errors
-    /// When the address is taken or not ours.
-    pub async fn bind(config: &GrpcConfig) -> io::Result<Self> {
-        Ok(Self { listener: TcpListener::bind(config.listen).await?, config: config.clone() })
+    /// When the certificates cannot be used, or the address is taken or not ours.
+    pub async fn bind(config: &GrpcConfig) -> Result<Self, ListenError> {
+        let GrpcConfig { certificate, key, client_ca, .. } = config.clone();
+        let tls = Tls::open(Files { certificate, key, client_ca })?;
+        let listener = TcpListener::bind(config.listen).await?;
+        Ok(Self { listener, tls, config: config.clone(), http1: false })
+    }
+
+    /// Takes HTTP/1.1 as well: gRPC-Web may come over it.
+    #[must_use]
+    pub fn http1(self) -> Self {
+        Self { tls: self.tls.http1(), http1: true, ..self }
     }
 
     /// The address, with the port that was chosen.
@@ -80,47 +209,206 @@ impl Listener {
     /// that `grpc.health.v1` reports as serving.
     ///
     /// # Errors
-    /// When the transport fails.
+    /// When the services cannot be served.
     pub async fn serve<S: NamedService>(
         self,
-        add: impl FnOnce(&mut Server) -> Router,
+        add: impl FnOnce(&mut Server<Bounded>) -> Router<Bounded>,
         shutdown: &Shutdown,
     ) -> Result<(), ServeError> {
+        let Self { listener, mut tls, config: GrpcConfig { drain_timeout, limits, .. }, http1 } = self;
         let (mut health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<S>().await;
-        let routes = add(&mut server(&self.config)).add_service(health_service);
-        let incoming =
-            TcpIncoming::from(self.listener).with_nodelay(Some(true)).with_keepalive(Some(Duration::from_secs(30)));
-        let stop = async {
-            shutdown.requested().await;
-            // Tells load balancers, and ends the calls of those who watch.
-            for service in [S::NAME, ""] {
-                health.set_service_status(service, ServingStatus::NotServing).await;
-                health.clear_service_status(service).await;
+        let services = add(&mut server(&limits).accept_http1(http1)).add_service(health_service);
+
+        let crowd = Crowd::of(limits.max_connections, limits.max_connections_per_address);
+        let (random, mut count) = (RandomState::new(), 0_u64);
+        let end = CancellationToken::new();
+        let mut connections: JoinSet<Result<(), ServeError>> = JoinSet::new();
+        let mut incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(limits.keepalive));
+        loop {
+            let accepted = tokio::select! {
+                () = shutdown.requested() => break,
+                accepted = incoming.next() => accepted,
+                Some(ended) = connections.join_next() => {
+                    match ended {
+                        Ok(served) => served?,
+                        Err(error) => tracing::error!(%error, "serving a connection ended abnormally"),
+                    }
+                    continue;
+                }
+            };
+            let tcp = match accepted {
+                Some(Ok(tcp)) => tcp,
+                Some(Err(error)) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_AGAIN_AFTER).await;
+                    continue;
+                }
+                None => break,
+            };
+            let Ok(peer) = tcp.peer_addr() else { continue };
+            let Some(place) = crowd.enter(peer.ip()) else {
+                tracing::debug!(%peer, "there are too many connections, one more is closed");
+                continue;
+            };
+            count += 1;
+            let connection = Connection {
+                tcp,
+                place,
+                acceptor: tls.acceptor().await,
+                age: spread(limits.max_connection_age, random.hash_one(count)),
+                limits: limits.clone(),
+                shutdown: shutdown.clone(),
+                end: end.clone(),
+            };
+            connections.spawn(connection.serve(services.clone()));
+        }
+        // New connections are refused, and not left waiting until their own deadline.
+        drop(incoming);
+        // Tells load balancers, and ends the calls of those who watch.
+        for service in [S::NAME, ""] {
+            health.set_service_status(service, ServingStatus::NotServing).await;
+            health.clear_service_status(service).await;
+        }
+        let ended = async { while connections.join_next().await.is_some() {} };
+        if let Err(overrun) = shutdown.drain(drain_timeout, ended).await {
+            // A client that connected and says nothing, or does not read: what was promised to others is kept.
+            tracing::warn!(%overrun, "connections were cut off");
+            end.cancel();
+            connections.shutdown().await;
+        }
+        Ok(())
+    }
+}
+
+/// A connection that was let in.
+struct Connection {
+    tcp: TcpStream,
+    place: Place,
+    acceptor: TlsAcceptor,
+    age: Duration,
+    limits: GrpcLimits,
+    shutdown: Shutdown,
+    /// Cuts it off.
+    end: CancellationToken,
+}
+
+impl Connection {
+    /// Each connection has a tonic server of its own: so each has its own age, and a peer is told to go before it is cut
+    /// off. (tonic's `max_connection_age_grace` cuts off without telling.)
+    async fn serve(self, services: Router<Bounded>) -> Result<(), ServeError> {
+        let Self { tcp, place, acceptor, age, limits, shutdown, end } = self;
+        let shaken = tokio::select! {
+            shaken = tokio::time::timeout(limits.handshake_timeout, acceptor.accept(tcp).into_fallible()) => shaken,
+            () = shutdown.requested() => return Ok(()),
+        };
+        let tls = match shaken {
+            Ok(Ok(tls)) => tls,
+            Ok(Err((error, tcp))) => {
+                tracing::debug!(%error, "a TLS handshake failed");
+                hear_out(tcp).await;
+                return Ok(());
+            }
+            Err(_) => {
+                tracing::debug!("a TLS handshake took too long");
+                return Ok(());
             }
         };
-        let serving = routes.serve_with_incoming_shutdown(incoming, stop);
-        match shutdown.drain(self.config.drain_timeout, serving).await {
-            Ok(served) => Ok(served?),
-            // A client that connected and says nothing, or does not read: what was promised to others is kept.
-            Err(overrun) => {
-                tracing::warn!(%overrun, "connections were cut off");
-                Ok(())
+        let too_old = async move {
+            tokio::select! {
+                () = end.cancelled_owned() => {}
+                () = tokio::time::sleep(age + limits.max_connection_age_grace) => {}
             }
+        };
+        let closed = CancellationToken::new();
+        let guarded = Guarded::new(tls, limits.handshake_timeout, too_old, (closed.clone().drop_guard(), place));
+        let leave = async move {
+            tokio::select! {
+                () = shutdown.requested() => {}
+                () = tokio::time::sleep(age) => {}
+            }
+        };
+        let serving = services.serve_with_incoming_shutdown(once(Ok::<_, io::Error>(guarded)).chain(pending()), leave);
+        tokio::select! {
+            served = pin!(serving) => Ok(served?),
+            () = closed.cancelled() => Ok(()),
         }
     }
 }
 
+/// Reads what the peer still says, for a moment: closed with something unread, a connection is reset, and the peer may never
+/// read why its handshake failed.
+async fn hear_out(mut tcp: TcpStream) {
+    let heard = async {
+        tcp.shutdown().await?;
+        tokio::io::copy(&mut tcp, &mut tokio::io::sink()).await
+    };
+    drop(tokio::time::timeout(HEAR_OUT_FOR, heard).await);
+}
+
+/// A duration up to a tenth longer or shorter: what began together must not end together.
+fn spread(duration: Duration, draw: u64) -> Duration {
+    let fifth = duration / 5;
+    duration - fifth / 2 + Duration::from_nanos_u128(u128::from(draw) % (fifth.as_nanos() + 1))
+}
+
 /// tonic passes "no limit" to hyper for what is not set here: open streams, and streams reset by the server's own
 /// errors (RUSTSEC-2024-0003, CVE-2025-8671).
-fn server(config: &GrpcConfig) -> Server {
+fn server(limits: &GrpcLimits) -> Server<Bounded> {
+    let told: fn(BoxError) -> BoxError = |error| refusal(&error).map_or(error, BoxError::from);
+    let bounded = ServiceBuilder::new()
+        .map_err(told)
+        .load_shed()
+        .layer(GlobalConcurrencyLimitLayer::new(limits.max_calls))
+        .timeout(limits.call_timeout);
     Server::builder()
-        .max_concurrent_streams(config.max_concurrent_streams)
-        .http2_max_local_error_reset_streams(Some(1024))
-        .http2_max_header_list_size(8 * 1024)
-        .http2_keepalive_interval(Some(Duration::from_secs(30)))
-        .http2_keepalive_timeout(Some(Duration::from_secs(10)))
+        .max_concurrent_streams(limits.max_concurrent_streams)
+        .http2_max_local_error_reset_streams(Some(limits.max_local_error_resets))
+        .http2_max_header_list_size(limits.max_header_bytes)
+        .http2_keepalive_interval(Some(limits.keepalive))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         // A stream of reports fills more than the default 64 KiB while its first report is on its way to the disk.
         .initial_stream_window_size(1024 * 1024)
         .initial_connection_window_size(4 * 1024 * 1024)
+        .layer(bounded.into_inner())
+}
+
+/// What a caller is told whose call these bounds ended.
+fn refusal(error: &BoxError) -> Option<Status> {
+    let (code, reason, vi, en) = if error.is::<Overloaded>() {
+        (
+            Code::ResourceExhausted,
+            "OVERLOADED",
+            "Máy chủ đang xử lý quá nhiều yêu cầu; hãy thử lại sau giây lát.",
+            "the server works at too many calls; try again in a moment",
+        )
+    } else if error.is::<Elapsed>() {
+        (
+            Code::DeadlineExceeded,
+            "CALL_TOO_LONG",
+            "Yêu cầu chưa được trả lời trong thời gian cho phép; hãy thử lại sau giây lát.",
+            "the call was not answered within the time that it may take; try again in a moment",
+        )
+    } else {
+        return None;
+    };
+    let mut details = ErrorDetails::new();
+    details.set_error_info(reason, "tonghop.v1", []);
+    details.set_localized_message("vi-VN", vi);
+    details.set_retry_info(Some(Duration::from_secs(1)));
+    Some(Status::with_error_details(code, en, details))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_began_together_does_not_end_together() {
+        let hour = Duration::from_secs(3600);
+        let draws = [0, u64::MAX / 3, u64::MAX].map(|draw| spread(hour, draw));
+        assert!(draws.iter().all(|drawn| drawn.abs_diff(hour) <= hour / 10), "{draws:?}");
+        assert!(draws[0] != draws[1] && draws[1] != draws[2], "{draws:?}");
+        assert_eq!(spread(Duration::ZERO, 7), Duration::ZERO);
+    }
 }

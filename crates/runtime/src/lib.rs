@@ -1,14 +1,21 @@
 #![doc = include_str!("../README.md")]
 
+pub mod admin;
 mod backoff;
+mod calls;
 mod clock;
 pub mod config;
 pub mod grpc;
+pub mod health;
+pub mod metrics;
 mod process;
+pub mod quota;
 mod shutdown;
 pub mod telemetry;
+pub mod trace;
 
 pub use backoff::Backoff;
+pub use calls::Calls;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use process::{Process, ServiceConfig, main};
 pub use shutdown::{DrainOverrun, Shutdown};

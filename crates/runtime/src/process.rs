@@ -12,7 +12,7 @@ use clap::{CommandFactory as _, FromArgMatches as _};
 use serde::de::DeserializeOwned;
 
 use crate::telemetry::{self, TelemetryConfig};
-use crate::{Clock, Shutdown, SystemClock, config};
+use crate::{Clock, Shutdown, SystemClock, config, trace};
 
 const FAILED: u8 = 1;
 /// The code with which `clap` refuses a command line.
@@ -79,7 +79,7 @@ where
     }
 
     tracing::info!(version, "{name} starts");
-    match live(config, run) {
+    match live(name, config, run) {
         Ok(()) => {
             tracing::info!("{name} stopped");
             ExitCode::SUCCESS
@@ -91,8 +91,9 @@ where
     }
 }
 
-fn live<C, F, Fut>(config: C, run: F) -> anyhow::Result<()>
+fn live<C, F, Fut>(name: &'static str, config: C, run: F) -> anyhow::Result<()>
 where
+    C: ServiceConfig,
     F: FnOnce(C, Process) -> Fut,
     Fut: Future<Output = anyhow::Result<()>>,
 {
@@ -103,7 +104,12 @@ where
     let process = Process { shutdown: Shutdown::new(), clock: Arc::new(SystemClock) };
     let result = runtime.block_on(async {
         process.shutdown.on_signals().context("cannot catch signals")?;
-        run(config, process).await
+        let tracing = trace::start(name, config.telemetry()).context("cannot send traces")?;
+        let result = run(config, process).await;
+        if let Some(tracing) = tracing {
+            tracing.finish();
+        }
+        result
     });
     runtime.shutdown_timeout(BLOCKING_CALLS);
     result

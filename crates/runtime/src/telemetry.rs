@@ -1,4 +1,4 @@
-//! Logs: where they go and how they look.
+//! Logs: where they go and how they look; and where traces go.
 
 use std::io::{self, IsTerminal as _};
 use std::str::FromStr;
@@ -8,13 +8,23 @@ use tracing::subscriber::{SetGlobalDefaultError, set_global_default};
 use tracing_subscriber::EnvFilter;
 
 /// The `[telemetry]` table of a program's configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TelemetryConfig {
     /// How a line looks. JSON unless said otherwise, since machines read most of them.
     pub format: Format,
     /// Which lines are written. `info` unless said otherwise.
     pub filter: Filter,
+    /// Where traces are sent, by OTLP over gRPC: `http://HOST:4317`. None are recorded unless it is given.
+    pub otlp_endpoint: Option<String>,
+    /// The part of all reports whose way is recorded, from 0 to 1; those whose senders ask for it are recorded besides.
+    pub sampled: f64,
+}
+
+impl Default for TelemetryConfig {
+    fn default() -> Self {
+        Self { format: Format::default(), filter: Filter::default(), otlp_endpoint: None, sampled: 0.01 }
+    }
 }
 
 /// How a log line looks.

@@ -7,7 +7,9 @@ use domain::{
 use sqlx::{PgConnection, PgTransaction};
 
 use crate::{
-    Quarantined, Store, StoreError, outbox, progress, quarantine, report, submission,
+    Quarantined, Store, StoreError, audit, outbox,
+    progress::{self, Fence},
+    quarantine, report, submission,
     total::{self, StoredTotal, TotalWrite},
 };
 
@@ -16,12 +18,12 @@ use crate::{
 pub enum BeginError {
     /// The partition does not stand where the batch starts: another aggregator counted on, or a commit whose answer was
     /// lost had come through. What is in the outbox may not be published and goes first; then read on from where it stands.
-    #[error("the partition stands at position {}, not at {}", .stands.0, .expected.0)]
+    #[error("the partition stands at position {}, not at {}", .stands.position.0, .expected.position.0)]
     Moved {
         /// Where it stands.
-        stands: Position,
+        stands: Fence,
         /// Where the batch starts.
-        expected: Position,
+        expected: Fence,
     },
     /// The database failed.
     #[error(transparent)]
@@ -57,7 +59,7 @@ impl Store {
     ///
     /// # Errors
     /// When the partition stands elsewhere, or the database fails.
-    pub async fn begin(&self, partition: u16, after: Position) -> Result<Batch, BeginError> {
+    pub async fn begin(&self, partition: u16, after: Fence) -> Result<Batch, BeginError> {
         let mut transaction = self.pool.begin().await.map_err(StoreError::from)?;
         let stands = progress::lock(&mut transaction, partition).await?;
         if stands != after {
@@ -123,6 +125,7 @@ impl Batch {
         }
         if !changes.ledger.is_empty() {
             submission::insert(connection, &changes.ledger).await?;
+            audit::counted(connection, partition, &changes.ledger, *position, *now).await?;
         }
         total::write(connection, totals, *position, *now).await?;
         for message in *quarantined {

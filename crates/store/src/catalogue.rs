@@ -49,6 +49,15 @@ impl Store {
         Ok(is_new)
     }
 
+    /// The version of the catalogue in use, none where none was provisioned.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn current_catalogue(&self) -> Result<Option<CatalogueVersion>, StoreError> {
+        let version = sqlx::query_scalar::<_, String>("SELECT version FROM catalogue_version WHERE is_current");
+        Ok(version.fetch_optional(&self.pool).await?.as_deref().map(CatalogueVersion::new))
+    }
+
     /// The files of a catalogue that was provisioned: path and bytes. None where it was not.
     ///
     /// # Errors

@@ -9,7 +9,11 @@ use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 use crate::{Store, StoreError};
 
 /// The first of the two numbers of our session locks: "tong" in ASCII.
-const LOCK_CLASS: i32 = 0x746f_6e67;
+pub(crate) const LOCK_CLASS: i32 = 0x746f_6e67;
+
+/// The second, where it is no partition.
+const CHORES: i32 = -2;
+pub(crate) const PROVISIONING: i32 = -3;
 
 /// The leases of one aggregator.
 #[derive(Debug)]
@@ -33,6 +37,15 @@ impl Leases {
     pub async fn take(&mut self, partition: u16) -> Result<bool, StoreError> {
         let taken =
             sqlx::query_scalar("SELECT pg_try_advisory_lock($1, $2)").bind(LOCK_CLASS).bind(i32::from(partition));
+        Ok(taken.fetch_one(&mut self.connection).await?)
+    }
+
+    /// Takes the lease of what one aggregator does for all; false where another has it.
+    ///
+    /// # Errors
+    /// When the connection is gone, and all leases with it.
+    pub async fn take_chores(&mut self) -> Result<bool, StoreError> {
+        let taken = sqlx::query_scalar("SELECT pg_try_advisory_lock($1, $2)").bind(LOCK_CLASS).bind(CHORES);
         Ok(taken.fetch_one(&mut self.connection).await?)
     }
 

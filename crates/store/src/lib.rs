@@ -1,10 +1,12 @@
 #![doc = include_str!("../README.md")]
 
+pub mod audit;
 mod batch;
 mod catalogue;
 mod copy;
 mod history;
 mod lease;
+mod mending;
 mod outbox;
 mod progress;
 mod quarantine;
@@ -12,26 +14,33 @@ mod reading;
 mod reopening;
 mod report;
 mod revisions;
+mod roles;
+mod state;
 mod submission;
+mod suitable;
 mod total;
 pub mod verify;
 mod violations;
 
-use std::time::Duration;
+use std::{fs, io, path::PathBuf, time::Duration};
 
 use sqlx::{
     ConnectOptions as _, Connection as _, Executor as _, PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions},
+    postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
 };
 
 pub use batch::{Batch, BeginError, Write};
 pub use history::{Earlier, EarlierThan};
 pub use lease::Leases;
+pub use mending::Mending;
 pub use outbox::Unpublished;
-pub use quarantine::Quarantined;
+pub use progress::Fence;
+pub use quarantine::{Kept, Quarantined};
 pub use reading::{OwnReport, ReportFilter, Snapshot, Standing, UnitTotals};
 pub use reopening::{Reopen, ReopenError, Reopening};
 pub use revisions::{Revised, Until};
+pub use roles::Role;
+pub use state::{Holder, PartitionState, State};
 pub use submission::{FateCounts, Submission};
 pub use total::{StoredTotal, TotalWrite};
 
@@ -41,6 +50,13 @@ pub use total::{StoredTotal, TotalWrite};
 pub struct StoreConfig {
     /// `postgres://user@host:port/database`.
     pub url: String,
+    /// The user; without it, the URL's.
+    pub user: Option<String>,
+    /// The file with the user's password; without it, what the URL says.
+    pub password: Option<PathBuf>,
+    /// The file with the certificates of the authorities whose servers are trusted (PEM). With it the connection is
+    /// encrypted and the server's name checked; without it, what the URL says (`sslmode`).
+    pub ca: Option<PathBuf>,
     /// The most connections at a time.
     #[serde(default = "StoreConfig::default_max_connections")]
     pub max_connections: u32,
@@ -50,11 +66,27 @@ impl StoreConfig {
     /// The database at a URL, all else as usual.
     #[must_use]
     pub fn to(url: impl Into<String>) -> Self {
-        Self { url: url.into(), max_connections: Self::default_max_connections() }
+        Self { url: url.into(), user: None, password: None, ca: None, max_connections: Self::default_max_connections() }
     }
 
     fn default_max_connections() -> u32 {
         8
+    }
+
+    fn options(&self) -> Result<PgConnectOptions, StoreError> {
+        let mut options: PgConnectOptions = self.url.parse()?;
+        if let Some(user) = &self.user {
+            options = options.username(user);
+        }
+        if let Some(path) = &self.password {
+            let password = fs::read_to_string(path);
+            let password = password.map_err(|source| StoreError::Password { path: path.clone(), source })?;
+            options = options.password(password.trim_end());
+        }
+        if let Some(ca) = &self.ca {
+            options = options.ssl_mode(PgSslMode::VerifyFull).ssl_root_cert(ca);
+        }
+        Ok(options)
     }
 }
 
@@ -88,6 +120,45 @@ pub enum StoreError {
     /// The database did not answer in time; what it did is not known.
     #[error("PostgreSQL did not answer within {0:?}")]
     Unanswered(Duration),
+    /// The password cannot be read.
+    #[error("cannot read the password in {}", path.display())]
+    Password {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A commit would not be on disk.
+    #[error("PostgreSQL would lose what it acknowledged: {setting} is {found}; it must be on")]
+    NotDurable {
+        /// The setting.
+        setting: &'static str,
+        /// Its value.
+        found: String,
+    },
+    /// There is no schema.
+    #[error("the database was not provisioned; run `tonghop provision` first")]
+    NotProvisioned,
+    /// The schema lacks what this program uses.
+    #[error(
+        "the database has schema {found}, this version needs {wanted}; run `tonghop provision` of this version first"
+    )]
+    SchemaTooOld {
+        /// The schema that is there.
+        found: i64,
+        /// This version's.
+        wanted: i64,
+    },
+    /// The schema may lack what this program uses.
+    #[error(
+        "the database has schema {found}, this version knows {wanted} and works with the next at most; use a newer version"
+    )]
+    SchemaTooNew {
+        /// The schema that is there.
+        found: i64,
+        /// This version's.
+        wanted: i64,
+    },
     /// The schema is not the one this program was built for.
     #[error("the schema cannot be brought up to date")]
     Migrate(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -112,13 +183,9 @@ impl Store {
     /// # Errors
     /// When the URL is none, or the database does not let us in.
     pub async fn connect(name: &str, config: &StoreConfig) -> Result<Self, StoreError> {
-        let options: PgConnectOptions = config.url.parse()?;
+        let options = config.options()?;
         // Statements are timed by those who wait for them; the driver's own warnings would name verification every time.
         let options = options.disable_statement_logging().application_name(&format!("tonghop-{name}")).options([
-            // Nothing here takes longer; a lock that is not to be had must not hold a partition for ever.
-            ("statement_timeout", "60s"),
-            ("lock_timeout", "15s"),
-            ("idle_in_transaction_session_timeout", "60s"),
             // A client that vanished without closing its connection is noticed, and its locks go with it.
             ("tcp_keepalives_idle", "5"),
             ("tcp_keepalives_interval", "2"),
@@ -149,7 +216,7 @@ impl Store {
     /// # Errors
     /// When a migration fails or was changed after it was applied.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        sqlx::migrate!().run(&self.pool).await.map_err(|error| StoreError::Migrate(Box::new(error)))
+        suitable::MIGRATIONS.run(&self.pool).await.map_err(|error| StoreError::Migrate(Box::new(error)))
     }
 
     /// Whether the database answers.

@@ -10,6 +10,8 @@ use crate::{Store, StoreError, signed, unsigned};
 pub struct Unpublished {
     /// The position the batch reached.
     pub position: Position,
+    /// 0 for the events of the batch; what a replay corrected there follows with numbers of its own.
+    pub part: i32,
     /// The events, packed.
     pub events: Vec<u8>,
 }
@@ -29,19 +31,40 @@ pub(crate) async fn insert(
     Ok(())
 }
 
+/// Adds events behind all that wait at a position.
+pub(crate) async fn append(
+    connection: &mut PgConnection,
+    partition: u16,
+    position: Position,
+    events: &[u8],
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO outbox (partition, position, part, events)
+         SELECT $1, $2, coalesce(max(part), 0) + 1, $3 FROM outbox WHERE partition = $1 AND position = $2",
+    )
+    .bind(i32::from(partition))
+    .bind(signed(position.0))
+    .bind(events)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 impl Store {
     /// The oldest row of a partition's outbox.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn unpublished(&self, partition: u16) -> Result<Option<Unpublished>, StoreError> {
-        let row = sqlx::query("SELECT position, events FROM outbox WHERE partition = $1 ORDER BY position LIMIT 1")
-            .bind(i32::from(partition))
-            .fetch_optional(&self.pool)
-            .await?;
+        let row = sqlx::query(
+            "SELECT position, part, events FROM outbox WHERE partition = $1 ORDER BY position, part LIMIT 1",
+        )
+        .bind(i32::from(partition))
+        .fetch_optional(&self.pool)
+        .await?;
         row.map(|row| {
             let position = unsigned(row.try_get("position")?, "position").map(Position)?;
-            Ok(Unpublished { position, events: row.try_get("events")? })
+            Ok(Unpublished { position, part: row.try_get("part")?, events: row.try_get("events")? })
         })
         .transpose()
     }
@@ -51,15 +74,16 @@ impl Store {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn published(&self, partition: u16, position: Position) -> Result<(), StoreError> {
+    pub async fn published(&self, partition: u16, position: Position, part: i32) -> Result<(), StoreError> {
         // One statement, its own transaction: the setting holds until its end.
         sqlx::query(
             "WITH without_waiting AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true) AS setting)
              DELETE FROM outbox USING without_waiting
-             WHERE partition = $1 AND position = $2 AND without_waiting.setting = 'off'",
+             WHERE partition = $1 AND position = $2 AND part = $3 AND without_waiting.setting = 'off'",
         )
         .bind(i32::from(partition))
         .bind(signed(position.0))
+        .bind(part)
         .execute(&self.pool)
         .await?;
         Ok(())

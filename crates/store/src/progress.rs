@@ -1,17 +1,38 @@
 //! The table `partition_progress`: the fence, and the position every answer names.
 
 use domain::settle::Position;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, Row as _, postgres::PgRow};
 
 use crate::{Store, StoreError, signed, unsigned};
 
-/// Locks a partition's row for the rest of the transaction and gives its position.
-pub(crate) async fn lock(connection: &mut PgConnection, partition: u16) -> Result<Position, StoreError> {
-    let position: i64 = sqlx::query_scalar("SELECT position FROM partition_progress WHERE partition = $1 FOR UPDATE")
+/// What must not have changed since it was read, for a batch to be counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fence {
+    /// How far the partition is counted.
+    pub position: Position,
+    /// Grows each time totals are changed by anything else than counting.
+    pub epoch: u64,
+}
+
+/// Locks a partition's row for the rest of the transaction and gives what it says.
+pub(crate) async fn lock(connection: &mut PgConnection, partition: u16) -> Result<Fence, StoreError> {
+    let row = sqlx::query("SELECT position, epoch FROM partition_progress WHERE partition = $1 FOR UPDATE");
+    read(&row.bind(i32::from(partition)).fetch_one(connection).await?)
+}
+
+fn read(row: &PgRow) -> Result<Fence, StoreError> {
+    let position = unsigned(row.try_get("position")?, "position").map(Position)?;
+    Ok(Fence { position, epoch: unsigned(row.try_get("epoch")?, "epoch")? })
+}
+
+/// Begins a new epoch of a partition.
+pub(crate) async fn begin_epoch(connection: &mut PgConnection, partition: u16, epoch: u64) -> Result<(), StoreError> {
+    sqlx::query("UPDATE partition_progress SET epoch = $2 WHERE partition = $1")
         .bind(i32::from(partition))
-        .fetch_one(connection)
+        .bind(signed(epoch))
+        .execute(connection)
         .await?;
-    unsigned(position, "position").map(Position)
+    Ok(())
 }
 
 pub(crate) async fn advance(
@@ -40,15 +61,34 @@ impl Store {
         Ok(())
     }
 
+    /// How far each partition is counted, and in which epoch.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn fences(&self) -> Result<Vec<(u16, Fence)>, StoreError> {
+        let rows =
+            sqlx::query("SELECT partition, position, epoch FROM partition_progress").fetch_all(&self.pool).await?;
+        let fences = rows.iter().map(|row| {
+            let partition = u16::try_from(row.try_get::<i32, _>("partition")?);
+            Ok((partition.map_err(|_| StoreError::Malformed("partition"))?, read(row)?))
+        });
+        fences.collect()
+    }
+
+    /// The same of one.
+    ///
+    /// # Errors
+    /// When the database fails or the partition was not provisioned.
+    pub async fn fence(&self, partition: u16) -> Result<Fence, StoreError> {
+        let row = sqlx::query("SELECT position, epoch FROM partition_progress WHERE partition = $1");
+        read(&row.bind(i32::from(partition)).fetch_one(&self.pool).await?)
+    }
+
     /// How far a partition is counted.
     ///
     /// # Errors
     /// When the database fails or the partition was not provisioned.
     pub async fn progress(&self, partition: u16) -> Result<Position, StoreError> {
-        let position: i64 = sqlx::query_scalar("SELECT position FROM partition_progress WHERE partition = $1")
-            .bind(i32::from(partition))
-            .fetch_one(&self.pool)
-            .await?;
-        unsigned(position, "position").map(Position)
+        Ok(self.fence(partition).await?.position)
     }
 }

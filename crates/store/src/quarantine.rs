@@ -1,10 +1,10 @@
 //! The table `quarantine`: messages that could not be read.
 
 use domain::{Timestamp, settle::Position};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, Row as _, postgres::PgRow};
 use time::OffsetDateTime;
 
-use crate::{StoreError, signed};
+use crate::{Store, StoreError, signed, unsigned};
 
 /// A message that could not be read.
 #[derive(Clone, Debug)]
@@ -40,4 +40,74 @@ pub(crate) async fn insert(
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// A message in quarantine.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// A number to speak of it by.
+    pub id: i64,
+    /// The message.
+    pub message: Quarantined,
+    /// When it was written down.
+    pub found_at: Timestamp,
+    /// When it was last given to be judged again.
+    pub retried_at: Option<Timestamp>,
+    /// Who gave it.
+    pub retried_by: Option<String>,
+    /// How many of its reports have a fate by now.
+    pub settled: u64,
+}
+
+impl Store {
+    /// The messages in quarantine, newest first: those with some ids, or without, those of which no report has a fate.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn quarantine(&self, ids: &[i64], also_settled: bool, most: u32) -> Result<Vec<Kept>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT quarantine.*, settled.settled FROM quarantine CROSS JOIN LATERAL (
+                 SELECT count(*) AS settled FROM submission
+                 WHERE starts_with(quarantine.subject, 'reports.submitted.') AND submission.log_sequence = quarantine.log_sequence
+             ) AS settled
+             WHERE CASE WHEN $1 = '{}' THEN $2 OR settled.settled = 0 ELSE id = ANY ($1) END ORDER BY id DESC LIMIT $3",
+        )
+        .bind(ids)
+        .bind(also_settled)
+        .bind(i64::from(most))
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(read).collect()
+    }
+
+    /// Notes that a message was given to be judged again.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn quarantine_retried(&self, id: i64, by: &str, now: Timestamp) -> Result<(), StoreError> {
+        sqlx::query("UPDATE quarantine SET retried_at = $2, retried_by = $3 WHERE id = $1")
+            .bind(id)
+            .bind(OffsetDateTime::from(now))
+            .bind(by)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+}
+
+fn read(row: &PgRow) -> Result<Kept, StoreError> {
+    Ok(Kept {
+        id: row.try_get("id")?,
+        message: Quarantined {
+            position: Position(unsigned(row.try_get("position")?, "position")?),
+            log_sequence: unsigned(row.try_get("log_sequence")?, "log sequence")?,
+            subject: row.try_get("subject")?,
+            error: row.try_get("error")?,
+            payload: row.try_get("payload")?,
+        },
+        found_at: Timestamp::from(row.try_get::<OffsetDateTime, _>("found_at")?),
+        retried_at: row.try_get::<Option<OffsetDateTime>, _>("retried_at")?.map(Timestamp::from),
+        retried_by: row.try_get("retried_by")?,
+        settled: unsigned(row.try_get("settled")?, "count")?,
+    })
 }

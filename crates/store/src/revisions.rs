@@ -247,18 +247,4 @@ impl Store {
         .await?;
         place.map(|place| usize::try_from(place - 1).map_err(|_| StoreError::Malformed("place"))).transpose()
     }
-
-    /// How far each partition is counted, by its number.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn positions(&self) -> Result<Vec<(u16, Position)>, StoreError> {
-        let rows: Vec<(i32, i64)> =
-            sqlx::query_as("SELECT partition, position FROM partition_progress").fetch_all(&self.pool).await?;
-        let positions = rows.into_iter().map(|(partition, position)| {
-            let partition = u16::try_from(partition).map_err(|_| StoreError::Malformed("partition"))?;
-            Ok((partition, Position(unsigned(position, "position")?)))
-        });
-        positions.collect()
-    }
 }

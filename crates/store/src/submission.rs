@@ -85,6 +85,8 @@ pub(crate) async fn insert(connection: &mut PgConnection, ledger: &[Settled]) ->
 pub struct Submission {
     /// What it was about.
     pub claim: Claim,
+    /// Who sent it.
+    pub principal: String,
     /// What became of it.
     pub fate: Fate,
     /// Why it was rejected, or what is odd about it.
@@ -152,6 +154,7 @@ impl Store {
                 org_unit: row.try_get("org_unit")?,
                 revision: row.try_get("revision")?,
             },
+            principal: row.try_get("principal")?,
             fate,
             violations: violations::from_json(row.try_get("violations")?, row.try_get("violations_omitted")?)?,
             received_at: Timestamp::from(row.try_get::<OffsetDateTime, _>("received_at")?),

@@ -2,11 +2,14 @@
 //!
 //! Nothing of the fold is used: not its tree, not its arithmetic, not its calendar, not its way of telling which of a
 //! unit's reports is the latest. The two agree, or one is wrong. Each report is added by the catalogue it was judged by.
+//!
+//! What was found of each form's period is kept in the table `reconciliation`.
 
-use domain::settle::Position;
-use sqlx::Row as _;
+use domain::{DataSetCode, Period, Timestamp, settle::Position};
+use sqlx::{PgConnection, Row as _};
+use time::OffsetDateTime;
 
-use crate::{Store, StoreError, unsigned};
+use crate::{Store, StoreError, signed, unsigned};
 
 /// The most differences that are listed; the rest is counted.
 pub const LISTED: i64 = 20;
@@ -20,6 +23,8 @@ pub struct Verification {
     pub mismatches: u64,
     /// The first of them.
     pub listed: Vec<Mismatch>,
+    /// The forms' periods in which there are any.
+    pub wrong: Vec<OfPeriod>,
     /// How many reports were added up.
     pub reports: u64,
     /// Every verdict up to this position may be counted.
@@ -43,11 +48,29 @@ pub struct Mismatch {
     pub recomputed: String,
 }
 
+/// A form's period, or a longer one.
+pub type OfPeriod = (DataSetCode, Period);
+
+/// What is recomputed: some forms' periods, or all.
+const WANTED: &str = r#"
+CREATE TEMPORARY TABLE wanted (data_set text COLLATE "C", period text COLLATE "C", PRIMARY KEY (data_set, period)) ON COMMIT DROP"#;
+
+/// The periods that were reported on, with the catalogues that judged.
+const USED: &str = "
+CREATE TEMPORARY TABLE used ON COMMIT DROP AS
+SELECT DISTINCT catalogue_version AS version, data_set, period FROM report WHERE NOT withdrawn";
+
+/// The same of the forms that are wanted.
+const USED_OF_WANTED: &str = "
+CREATE TEMPORARY TABLE used ON COMMIT DROP AS
+SELECT DISTINCT catalogue_version AS version, data_set, period FROM report
+WHERE NOT withdrawn AND data_set = ANY (ARRAY(SELECT DISTINCT data_set FROM wanted))";
+
 /// The days on which the tree of each catalogue that reports were judged by changed: where its vintages begin.
 const BOUNDARIES: &str = "
 CREATE TEMPORARY TABLE boundary ON COMMIT DROP AS
 SELECT used.version, days.day
-FROM (SELECT DISTINCT catalogue_version AS version FROM report WHERE NOT withdrawn) AS used
+FROM (SELECT DISTINCT version FROM used) AS used
 CROSS JOIN LATERAL (
     SELECT '-infinity'::date AS day
     UNION SELECT valid_from FROM org_unit WHERE catalogue_version = used.version
@@ -73,7 +96,7 @@ CREATE TEMPORARY TABLE span ON COMMIT DROP AS
 WITH own AS (
     SELECT used.version, used.data_set, used.period, data_set.calendar, data_set.period_type,
         period_last_day(used.period, data_set.calendar) AS day
-    FROM (SELECT DISTINCT catalogue_version AS version, data_set, period FROM report WHERE NOT withdrawn) AS used
+    FROM used
     JOIN data_set ON data_set.catalogue_version = used.version AND data_set.code = used.data_set
 ), months AS (
     SELECT own.*, date_trunc('month', day) + CASE WHEN calendar = 'decree09' AND extract(day FROM day) > 14
@@ -228,13 +251,14 @@ GROUP BY names.data_set, names.whole, names.ancestor, names.level, counts.report
 
 /// A total from which every report was withdrawn is kept as zeros, and nothing is recomputed for it: both say nothing. A
 /// total that was written before its form got more cells lacks them: they are zeros that nobody contributed to.
-const COMPARED: &str = "
+const DIFFERENCES: &str = "
+CREATE TEMPORARY TABLE difference ON COMMIT DROP AS
 WITH places AS (
     SELECT data_set, max(place) AS places FROM cell GROUP BY data_set
 ), stored AS (
     SELECT total.data_set, total.period, total.org_unit, total.level, total.reported, total.on_time, total.warned,
         total.sums || missing.zeros AS sums, total.contributing || missing.zeros AS contributing
-    FROM total LEFT JOIN places USING (data_set)
+    FROM total JOIN wanted USING (data_set, period) LEFT JOIN places USING (data_set)
     CROSS JOIN LATERAL (
         SELECT array_fill(0::bigint, ARRAY[greatest(0, coalesce(places.places, 0) - cardinality(total.sums))]) AS zeros
     ) AS missing
@@ -242,13 +266,119 @@ WITH places AS (
 SELECT data_set, period, org_unit, level,
     concat_ws(' ', stored.reported, stored.on_time, stored.warned, stored.sums::text, stored.contributing::text) AS stored,
     concat_ws(' ', recomputed.reported, recomputed.on_time, recomputed.warned, recomputed.sums::text, recomputed.contributing::text) AS recomputed,
-    count(*) OVER () AS mismatches
+    coalesce(recomputed.reported, 0) AS reported, coalesce(recomputed.on_time, 0) AS on_time, coalesce(recomputed.warned, 0) AS warned,
+    coalesce(recomputed.sums::bigint[], array_fill(0::bigint, ARRAY[cardinality(stored.sums)])) AS sums,
+    coalesce(recomputed.contributing, array_fill(0::bigint, ARRAY[cardinality(stored.sums)])) AS contributing
 FROM stored FULL JOIN recomputed USING (data_set, period, org_unit, level)
 WHERE (stored.reported, stored.on_time, stored.warned, stored.sums::numeric[], stored.contributing)
     IS DISTINCT FROM (recomputed.reported, recomputed.on_time, recomputed.warned, recomputed.sums, recomputed.contributing)
   AND NOT (recomputed.reported IS NULL AND 0 = ALL (ARRAY[stored.reported, stored.on_time, stored.warned] || stored.sums || stored.contributing))
-  AND NOT (stored.reported IS NULL AND 0 = ALL (ARRAY[recomputed.reported, recomputed.on_time, recomputed.warned] || recomputed.contributing))
-ORDER BY data_set, period, org_unit, level LIMIT $1";
+  AND NOT (stored.reported IS NULL AND 0 = ALL (ARRAY[recomputed.reported, recomputed.on_time, recomputed.warned] || recomputed.contributing))";
+
+/// Keeps what was found of each form's period that was looked at.
+const KEPT: &str = "
+INSERT INTO reconciliation (data_set, period, checked_at, totals, mismatches, position)
+SELECT wanted.data_set, wanted.period, $1, coalesce(stored.totals, 0), coalesce(wrong.mismatches, 0), $2 FROM wanted
+LEFT JOIN (SELECT data_set, period, count(*) AS totals FROM total JOIN wanted USING (data_set, period) GROUP BY data_set, period) AS stored USING (data_set, period)
+LEFT JOIN (SELECT data_set, period, count(*) AS mismatches FROM difference GROUP BY data_set, period) AS wrong USING (data_set, period)
+ON CONFLICT (data_set, period) DO UPDATE
+SET checked_at = excluded.checked_at, totals = excluded.totals, mismatches = excluded.mismatches, position = excluded.position";
+
+/// Recomputes the totals of some forms' periods, or all, into the temporary table `recomputed`, and what differs from those
+/// that are stored into `difference`. Both go with the transaction.
+pub(crate) async fn recompute(connection: &mut PgConnection, only: Option<&[OfPeriod]>) -> Result<(), StoreError> {
+    for statement in [
+        // A year of the nation takes longer than any other statement of ours, and compiling it longer than running it.
+        "SET LOCAL statement_timeout = '30min'",
+        "SET LOCAL jit = off",
+        "SET LOCAL work_mem = '128MB'",
+        WANTED,
+    ] {
+        sqlx::query(statement).execute(&mut *connection).await?;
+    }
+    if let Some(only) = only {
+        sqlx::query("INSERT INTO wanted SELECT DISTINCT * FROM unnest($1::text[], $2::text[])")
+            .bind(only.iter().map(|(data_set, _)| data_set.as_str()).collect::<Vec<_>>())
+            .bind(only.iter().map(|(_, period)| period.to_string()).collect::<Vec<_>>())
+            .execute(&mut *connection)
+            .await?;
+    }
+    let (used, limit) = match only {
+        None => (USED, "INSERT INTO wanted SELECT data_set, whole FROM span UNION SELECT data_set, period FROM total"),
+        Some(_) => (USED_OF_WANTED, "DELETE FROM span WHERE (data_set, whole) NOT IN (TABLE wanted)"),
+    };
+    for statement in [
+        used,
+        BOUNDARIES,
+        SHAPES,
+        SPANS,
+        limit,
+        "ANALYZE span",
+        TREE,
+        "ANALYZE tree",
+        CONTINUED,
+        "ANALYZE continued",
+        ENTRIES,
+        "ANALYZE entry",
+        CLOSURE,
+        "ANALYZE closure",
+        ENTERED,
+        "ANALYZE entered",
+        UNITS,
+        "ANALYZE unit_cell",
+        RECOMPUTED,
+        "ANALYZE recomputed",
+        DIFFERENCES,
+    ] {
+        sqlx::query(statement).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// What [`recompute`] found.
+async fn found(connection: &mut PgConnection) -> Result<Verification, StoreError> {
+    let counts = sqlx::query(
+        "SELECT (SELECT count(*) FROM (SELECT total.* FROM total JOIN wanted USING (data_set, period)) AS stored
+                 FULL JOIN recomputed USING (data_set, period, org_unit, level)) AS totals,
+             (SELECT count(*) FROM difference) AS mismatches,
+             (SELECT count(DISTINCT (data_set, period, org_unit)) FROM entered) AS reports,
+             (SELECT coalesce(max(position), 0) FROM partition_progress) AS position",
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    let rows = sqlx::query("SELECT * FROM difference ORDER BY data_set, period, org_unit, level LIMIT $1")
+        .bind(LISTED)
+        .fetch_all(&mut *connection)
+        .await?;
+    let listed = rows.iter().map(|row| {
+        Ok(Mismatch {
+            data_set: row.try_get("data_set")?,
+            period: row.try_get("period")?,
+            org_unit: row.try_get("org_unit")?,
+            level: row.try_get("level")?,
+            stored: row.try_get("stored")?,
+            recomputed: row.try_get("recomputed")?,
+        })
+    });
+    let listed = listed.collect::<Result<_, StoreError>>()?;
+    let periods = sqlx::query("SELECT DISTINCT data_set, period FROM difference").fetch_all(connection).await?;
+    let wrong = periods.iter().map(|row| of_period(row.try_get("data_set")?, row.try_get("period")?));
+    Ok(Verification {
+        totals_checked: unsigned(counts.try_get("totals")?, "count")?,
+        mismatches: unsigned(counts.try_get("mismatches")?, "count")?,
+        listed,
+        wrong: wrong.collect::<Result<_, StoreError>>()?,
+        reports: unsigned(counts.try_get("reports")?, "count")?,
+        position: Position(unsigned(counts.try_get("position")?, "position")?),
+    })
+}
+
+pub(crate) fn of_period(data_set: &str, period: &str) -> Result<OfPeriod, StoreError> {
+    let data_set = data_set.parse().map_err(|_| StoreError::Malformed("data set code"))?;
+    Ok((data_set, period.parse().map_err(|_| StoreError::Malformed("period"))?))
+}
+
+const ONE_SNAPSHOT: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ";
 
 impl Store {
     /// Recomputes every total from the reports that count, and compares, in one snapshot of the database.
@@ -257,60 +387,70 @@ impl Store {
     /// When the database fails.
     pub async fn verify(&self) -> Result<Verification, StoreError> {
         let mut transaction = self.pool.begin().await?;
-        for statement in [
-            "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
-            // A year of the nation takes longer than any other statement of ours, and compiling it longer than running it.
-            "SET LOCAL statement_timeout = '30min'",
-            "SET LOCAL jit = off",
-            "SET LOCAL work_mem = '128MB'",
-            BOUNDARIES,
-            SHAPES,
-            SPANS,
-            "ANALYZE span",
-            TREE,
-            "ANALYZE tree",
-            CONTINUED,
-            "ANALYZE continued",
-            ENTRIES,
-            "ANALYZE entry",
-            CLOSURE,
-            "ANALYZE closure",
-            ENTERED,
-            "ANALYZE entered",
-            UNITS,
-            "ANALYZE unit_cell",
-            RECOMPUTED,
-            "ANALYZE recomputed",
-        ] {
-            sqlx::query(statement).execute(&mut *transaction).await?;
-        }
-        let counts = sqlx::query(
-            "SELECT (SELECT count(*) FROM total FULL JOIN recomputed USING (data_set, period, org_unit, level)) AS totals,
-                 (SELECT count(*) FROM report WHERE NOT withdrawn) AS reports,
-                 (SELECT coalesce(max(position), 0) FROM partition_progress) AS position",
-        )
-        .fetch_one(&mut *transaction)
-        .await?;
-        let rows = sqlx::query(COMPARED).bind(LISTED).fetch_all(&mut *transaction).await?;
+        sqlx::query(ONE_SNAPSHOT).execute(&mut *transaction).await?;
+        recompute(&mut transaction, None).await?;
+        let found = found(&mut transaction).await;
         transaction.rollback().await?;
+        found
+    }
 
-        let mismatches = rows.first().map_or(Ok(0), |row| row.try_get("mismatches"))?;
-        let listed = rows.iter().map(|row| {
-            Ok(Mismatch {
-                data_set: row.try_get("data_set")?,
-                period: row.try_get("period")?,
-                org_unit: row.try_get("org_unit")?,
-                level: row.try_get("level")?,
-                stored: row.try_get("stored")?,
-                recomputed: row.try_get("recomputed")?,
-            })
-        });
-        Ok(Verification {
-            totals_checked: unsigned(counts.try_get("totals")?, "count")?,
-            mismatches: unsigned(mismatches, "count")?,
-            listed: listed.collect::<Result<_, StoreError>>()?,
-            reports: unsigned(counts.try_get("reports")?, "count")?,
-            position: Position(unsigned(counts.try_get("position")?, "position")?),
-        })
+    /// The same of a form's period, or of all, and keeps what was found.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn reconcile(&self, only: Option<&OfPeriod>, now: Timestamp) -> Result<Verification, StoreError> {
+        let mut transaction = self.pool.begin().await?;
+        sqlx::query(ONE_SNAPSHOT).execute(&mut *transaction).await?;
+        recompute(&mut transaction, only.map(std::slice::from_ref)).await?;
+        let found = found(&mut transaction).await?;
+        let (at, position) = (OffsetDateTime::from(now), signed(found.position.0));
+        if only.is_none() {
+            // Also what is not there any more.
+            sqlx::query("DELETE FROM reconciliation").execute(&mut *transaction).await?;
+            sqlx::query("INSERT INTO reconciliation (data_set, period, checked_at, totals, mismatches, position) VALUES ('*', '*', $1, $2, $3, $4)")
+                .bind(at)
+                .bind(signed(found.totals_checked))
+                .bind(signed(found.mismatches))
+                .bind(position)
+                .execute(&mut *transaction)
+                .await?;
+        }
+        sqlx::query(KEPT).bind(at).bind(position).execute(&mut *transaction).await?;
+        transaction.commit().await?;
+        Ok(found)
+    }
+
+    /// How many totals were not what their reports add up to when their form's period was last recomputed.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn mismatches(&self) -> Result<u64, StoreError> {
+        let sum =
+            sqlx::query_scalar("SELECT coalesce(sum(mismatches), 0)::bigint FROM reconciliation WHERE data_set <> '*'");
+        unsigned(sum.fetch_one(&self.pool).await?, "count")
+    }
+
+    /// When everything was last recomputed at once, none where it never was.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn reconciled_at(&self) -> Result<Option<Timestamp>, StoreError> {
+        let at = sqlx::query_scalar("SELECT checked_at FROM reconciliation WHERE data_set = '*'");
+        let at: Option<OffsetDateTime> = at.fetch_optional(&self.pool).await?;
+        Ok(at.map(Timestamp::from))
+    }
+
+    /// The form's period that was not recomputed for the longest time; none where there are no totals.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn next_to_reconcile(&self) -> Result<Option<OfPeriod>, StoreError> {
+        let row = sqlx::query(
+            "SELECT data_set, period FROM (SELECT DISTINCT data_set, period FROM total) AS there
+             LEFT JOIN reconciliation USING (data_set, period) ORDER BY checked_at NULLS FIRST, data_set, period LIMIT 1",
+        )
+        .fetch_optional(&self.pool)
+        .await?;
+        row.map(|row| of_period(row.try_get("data_set")?, row.try_get("period")?)).transpose()
     }
 }

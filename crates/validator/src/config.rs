@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
+use access::AccessConfig;
 use messaging::ConnectionConfig;
-use runtime::{ServiceConfig, telemetry::TelemetryConfig};
+use runtime::{ServiceConfig, admin::AdminConfig, telemetry::TelemetryConfig};
 use store::StoreConfig;
 
 /// Everything a validator is told.
@@ -12,6 +13,11 @@ use store::StoreConfig;
 pub struct Config {
     /// The directory of the catalogue; the same for all services.
     pub catalogue: PathBuf,
+    /// Whose seals it believes, and who may do what.
+    pub access: AccessConfig,
+    /// Where whoever watches the service asks it. Not to be published.
+    #[serde(default)]
+    pub admin: AdminConfig,
     /// Where NATS is.
     pub nats: ConnectionConfig,
     /// Where PostgreSQL is, which knows what units reported before and which periods were opened again. Read alone.
@@ -46,6 +52,6 @@ mod tests {
     fn the_sample_is_understood() {
         let sample = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/config/validator.toml");
         let config: Config = runtime::config::load(&sample).unwrap();
-        assert_eq!(config.nats.url, "nats://nats:4222");
+        assert_eq!(config.nats.url, "tls://nats:4222");
     }
 }

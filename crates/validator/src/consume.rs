@@ -4,8 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use messaging::{Connection, Outgoing, Publisher, Submitted, SubmittedBatches};
 use runtime::{Backoff, Shutdown};
+use tokio::time::Instant;
 
-use crate::judge::Judge;
+use crate::{judge::Judge, metrics::NUMBERS};
 
 /// The most batches whose verdicts are published together.
 const TOGETHER: usize = 16;
@@ -38,13 +39,13 @@ async fn judge_until_broken(batches: &mut SubmittedBatches, publisher: &Publishe
         let mut taken = Vec::with_capacity(TOGETHER);
         let mut broken = None;
         match first {
-            Ok(batch) => taken.push(batch),
+            Ok(batch) => taken.push(judge.opened(batch)),
             Err(error) => broken = Some(error),
         }
         while taken.len() < TOGETHER && broken.is_none() {
             match batches.next_if_ready() {
                 None => break,
-                Some(Ok(batch)) => taken.push(batch),
+                Some(Ok(batch)) => taken.push(judge.opened(batch)),
                 Some(Err(error)) => broken = Some(error),
             }
         }
@@ -64,11 +65,19 @@ async fn judge_until_broken(batches: &mut SubmittedBatches, publisher: &Publishe
 /// is guessed. None where shutdown was requested first: the batches come again to another validator.
 async fn judged(judge: &Judge, taken: &[Submitted], shutdown: &Shutdown) -> Option<Vec<Outgoing>> {
     let mut backoff = backoff();
+    let began = Instant::now();
     loop {
         match judge.verdicts(taken).await {
-            Ok(messages) => return Some(messages),
+            Ok(messages) => {
+                for batch in taken.iter().filter_map(|submitted| submitted.batch.as_ref().ok()) {
+                    NUMBERS.batch_reports.record(batch.reports.len() as f64);
+                }
+                NUMBERS.judge_seconds.record(began.elapsed());
+                return Some(messages);
+            }
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
+                NUMBERS.retries.increment(1);
                 tracing::warn!(error, batches = taken.len(), "what is stored cannot be had; judging waits for it");
             }
         }
@@ -83,13 +92,16 @@ async fn judged(judge: &Judge, taken: &[Submitted], shutdown: &Shutdown) -> Opti
 /// come again to another validator.
 async fn publish(publisher: &Publisher, messages: &[Outgoing], taken: &[Submitted], shutdown: &Shutdown) {
     let mut backoff = backoff();
+    let began = Instant::now();
     while let Err(error) = publisher.publish_together(messages).await {
+        NUMBERS.retries.increment(1);
         tracing::warn!(%error, messages = messages.len(), "verdicts are not durable yet; trying again");
         if shutdown.is_requested() {
             return;
         }
         pause(&mut backoff, shutdown).await;
     }
+    NUMBERS.publish_seconds.record(began.elapsed());
     for batch in taken {
         batch.acknowledge().await;
     }

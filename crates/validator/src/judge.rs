@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use access::Access;
 use domain::{
-    Catalogue, ContentDigest, SubmissionId, Timestamp, Violations,
+    Catalogue, ContentDigest, Message, Reason, Severity, Timestamp, Violation, Violations,
+    access::{Denied, Wish},
     catalogue::DataSet,
     judge::{self, Verdict},
     settle::{self, Accepted, Claim, Origin, Position, Provenance, Rejected},
-    words,
 };
 use messaging::{Outgoing, Partition, Partitions, Submitted, accepted_message, quarantined_message, rejected_message};
 use proto::{
@@ -17,9 +18,13 @@ use proto::{
         report::v1::Report,
     },
 };
+use runtime::trace::Span;
 use store::{Store, StoreError};
 
-use crate::stored::{Questions, Stored};
+use crate::{
+    metrics::NUMBERS,
+    stored::{Questions, Stored},
+};
 
 /// The most bytes of verdicts in one message: far below what NATS takes. A batch of reports with a hundred violations each
 /// needs several.
@@ -32,6 +37,7 @@ const QUARANTINED_BYTES: usize = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct Judge {
     pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) access: Access,
     pub(crate) partitions: Partitions,
     pub(crate) store: Store,
 }
@@ -47,6 +53,14 @@ struct Judged {
 }
 
 impl Judge {
+    /// A message that no collector has sealed is no batch, whatever it holds.
+    pub(crate) fn opened(&self, mut submitted: Submitted) -> Submitted {
+        if let Err(error) = self.access.check_seal(submitted.seal.as_deref(), submitted.payload()) {
+            submitted.batch = Err(error.to_string());
+        }
+        submitted
+    }
+
     /// The messages with the verdicts on some batches. PostgreSQL is asked once for all of them, and only where a report's form
     /// looks back or its period is closed.
     ///
@@ -72,21 +86,36 @@ impl Judge {
         let read = |submitted: &SubmittedReport| match &submitted.report {
             None => Err(judge::no_report()),
             // The collector has set the revision; whoever got past it without one is refused for it.
-            Some(report) => judge::read(&self.catalogue, &proto::report::draft(report, -1), received_at(submitted)),
+            Some(report) => judge::read(&self.catalogue, &proto::report::draft(report, -1), received_at(submitted))
+                .and_then(|(report, data_set)| self.granted(submitted, report, data_set)),
         };
         reports(submitted).iter().map(read).collect()
+    }
+
+    /// The report, if whoever sent it may report for the unit. The collector has asked too; one that was broken into has not.
+    fn granted<'c>(&self, submitted: &SubmittedReport, report: domain::Report, data_set: &'c DataSet) -> Readable<'c> {
+        let wish = Wish::to_submit(&self.catalogue, data_set, &report.key, received_at(submitted));
+        let allowed = match submitted.principal.parse() {
+            Ok(principal) => self.access.might(&principal, &wish, self.catalogue.tree()),
+            Err(_) => Err(Denied::Action),
+        };
+        let Err(denied) = allowed else { return Ok((report, data_set)) };
+        let message: Message = denied.message(&Claim::cut(&submitted.principal), &wish);
+        let (reason, severity, field) = (Reason::NotGranted, Severity::Error, "org_unit".to_owned());
+        Err(Violation { reason, severity, field, message }.into())
     }
 
     fn judge(&self, submitted: &Submitted, read: Vec<Readable<'_>>, stored: &Stored) -> Vec<Outgoing> {
         match &submitted.batch {
             Ok(batch) => self.judge_batch(submitted.sequence, &batch.reports, read, stored),
             Err(error) => {
+                NUMBERS.quarantined.increment(1);
                 let payload = submitted.payload();
                 tracing::error!(sequence = submitted.sequence, subject = submitted.subject, bytes = payload.len(), %error, "a submitted batch cannot be read; it is quarantined");
                 let message = QuarantinedMessage {
                     log_sequence: submitted.sequence,
                     subject: submitted.subject.clone(),
-                    error: error.to_string(),
+                    error: error.clone(),
                     payload: payload[..payload.len().min(QUARANTINED_BYTES)].to_vec(),
                     payload_length: payload.len() as u64,
                 };
@@ -117,8 +146,17 @@ impl Judge {
             let data_set = report.map_or("", |report| report.data_set.as_str());
             let judged = judged.entry(self.partitions.of(data_set)).or_default();
             match self.judge_report(report, read, stored, provenance) {
-                settle::Judged::Accepted(accepted) => judged.accepted.push(encode_accepted(&accepted)),
-                settle::Judged::Rejected(rejected) => judged.rejected.push(encode_rejected(&rejected)),
+                settle::Judged::Accepted(accepted) => {
+                    let step = Span::next("judge", &submitted.traceparent);
+                    // Where nothing is recorded here, what comes after may be.
+                    let traceparent = step.map_or_else(|| submitted.traceparent.clone(), |step| step.traceparent());
+                    NUMBERS.accepted.increment(1);
+                    judged.accepted.push(AcceptedReport { traceparent, ..encode_accepted(&accepted) });
+                }
+                settle::Judged::Rejected(rejected) => {
+                    NUMBERS.rejected.increment(1);
+                    judged.rejected.push(encode_rejected(&rejected));
+                }
             }
         }
         let mut messages = Vec::new();
@@ -158,7 +196,7 @@ impl Judge {
         };
         settle::Judged::Rejected(Rejected {
             provenance,
-            claim: report.map(claim).unwrap_or_default(),
+            claim: report.map(proto::report::claim).unwrap_or_default(),
             digest: report.map_or(ContentDigest::of_bytes(&[]), digest_of),
             violations,
         })
@@ -172,23 +210,6 @@ fn reports(submitted: &Submitted) -> &[SubmittedReport] {
 
 fn received_at(submitted: &SubmittedReport) -> Timestamp {
     Timestamp::from_unix_micros(submitted.received_at_micros)
-}
-
-/// What a report that cannot count claims to be about, in its sender's words, cut to a bound.
-fn claim(report: &Report) -> Claim {
-    Claim {
-        submission_id: uuid::Uuid::try_parse(&report.submission_id).ok().map(SubmissionId),
-        data_set: cut(&report.data_set),
-        period: cut(&report.period),
-        org_unit: cut(&report.org_unit),
-        revision: report.revision.unwrap_or(-1),
-    }
-}
-
-/// The ledger keeps what a report claimed to be about; a person's number typed in a wrong place is not kept.
-fn cut(text: &str) -> String {
-    let cut = Claim::cut(text);
-    if words::personal_data(&cut).is_some() { String::new() } else { cut }
 }
 
 /// Cuts a list into runs that fit a message each.
@@ -213,18 +234,6 @@ fn parts<T>(list: Vec<T>, bytes_of: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_persons_number_is_not_kept_in_the_ledger() {
-        let report = Report {
-            org_unit: "079123456789".to_owned(),
-            period: "0912.345.678".to_owned(),
-            data_set: "identity".to_owned(),
-            ..Report::default()
-        };
-        let Claim { org_unit, period, data_set, .. } = claim(&report);
-        assert_eq!((org_unit.as_str(), period.as_str(), data_set.as_str()), ("", "", "identity"));
-    }
 
     #[test]
     fn parts_keep_everything_in_order_and_fit() {

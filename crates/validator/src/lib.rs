@@ -3,13 +3,15 @@
 mod config;
 mod consume;
 mod judge;
+mod metrics;
 mod stored;
 
-use std::sync::Arc;
+use std::{io, net::SocketAddr, sync::Arc};
 
+use access::{Access, FileError};
 use domain::Catalogue;
 use messaging::{ConnectError, Connection, ProvisionError};
-use runtime::{Process, Shutdown};
+use runtime::{Process, Shutdown, admin::Admin};
 use store::{Store, StoreError};
 
 pub use config::Config;
@@ -18,6 +20,12 @@ use judge::Judge;
 /// Why a validator cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The admin port cannot be bound.
+    #[error("the admin port cannot be bound")]
+    Admin(#[from] io::Error),
+    /// Whom to believe cannot be read.
+    #[error(transparent)]
+    Access(#[from] FileError),
     /// NATS cannot be reached.
     #[error(transparent)]
     Connect(#[from] ConnectError),
@@ -32,6 +40,7 @@ pub enum StartError {
 /// A validator whose connections stand.
 #[derive(Debug)]
 pub struct Validator {
+    admin: Admin,
     connection: Connection,
     store: Store,
     judge: Arc<Judge>,
@@ -39,20 +48,41 @@ pub struct Validator {
 }
 
 impl Validator {
-    /// Connects to NATS and PostgreSQL.
+    /// Reads whom it may believe, and connects to NATS and PostgreSQL.
     ///
     /// # Errors
-    /// When either cannot be reached, or the streams were not provisioned.
+    /// When one of these fails, or the streams were not provisioned.
     pub async fn start(config: &Config, catalogue: Arc<Catalogue>) -> Result<Self, StartError> {
+        let admin = Admin::bind("validator", &config.admin).await?;
+        let access = Access::open(&config.access)?;
         let connection = Connection::open("validator", &config.nats).await?;
         let partitions = connection.partitions().await?;
-        let store = Store::connect("validator", &config.store).await?;
-        let judge = Arc::new(Judge { catalogue, partitions, store: store.clone() });
-        Ok(Self { connection, store, judge, workers: config.workers })
+        let store = Store::open("validator", &config.store).await?;
+        let judge = Arc::new(Judge { catalogue, access, partitions, store: store.clone() });
+        Ok(Self { admin, connection, store, judge, workers: config.workers })
+    }
+
+    /// The address at which whoever watches it asks.
+    #[must_use]
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin.local_addr()
     }
 
     /// Judges until shutdown is requested; what was taken is judged, published and acknowledged before this returns.
     pub async fn run(self, shutdown: Shutdown) {
+        let (probed, store) = (self.connection.clone(), self.store.clone());
+        let publishes = move || {
+            let probed = probed.clone();
+            async move { probed.probe("validator").await }
+        };
+        // It only reads there: it is ready while it is answered.
+        let answers = move || {
+            let store = store.clone();
+            async move { store.ping().await }
+        };
+        let _watched = self.admin.check("nats", publishes).check("database", answers).start(&shutdown).await;
+        let mut looking = tokio::task::JoinSet::new();
+        looking.spawn(metrics::look(self.connection.clone()));
         let mut workers = tokio::task::JoinSet::new();
         let work = || consume::run(self.connection.clone(), Arc::clone(&self.judge), shutdown.clone());
         for _ in 0..self.workers.max(1) {

@@ -196,6 +196,7 @@ def watch_many(query: QueryServiceStub, chosen: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--query", required=True, help="the query service's address, host:port")
+    wire.add_credentials(parser)
     verbs = parser.add_subparsers(dest="verb", required=True)
     for verb, help_text in [
         ("totals", "the totals of a unit"),
@@ -240,7 +241,8 @@ def main() -> None:
     verbs.add_parser("fate", help="what became of a submission").add_argument("submission_id")
     chosen = parser.parse_args()
 
-    with grpc.insecure_channel(wire.target(chosen.query), options=wire.OPTIONS) as channel:
+    credentials = wire.credentials(chosen)
+    with grpc.secure_channel(wire.target(chosen.query), credentials, options=wire.OPTIONS) as channel:
         query = QueryServiceStub(channel)
         if chosen.verb == "fate":
             answer = query.GetSubmission(pb.GetSubmissionRequest(submission_id=chosen.submission_id), timeout=PATIENCE)
@@ -289,5 +291,7 @@ if __name__ == "__main__":
         main()
     except grpc.RpcError as error:
         sys.exit(f"ask.py: {wire.Refusal.of(error)}")
+    except OSError as error:
+        sys.exit(f"ask.py: {error}")
     except KeyboardInterrupt:
         sys.exit(130)

@@ -109,19 +109,21 @@ async def main() -> bool:
     parser.add_argument("--journal", default="push.sqlite", help="keeps the submission ids (%(default)s)")
     parser.add_argument("--in-flight", type=int, default=1000, help="reports without a receipt (%(default)s)")
     parser.add_argument("--give-up-after", type=float, default=300.0, help="seconds without an answer (%(default)s)")
+    wire.add_credentials(parser)
     chosen = parser.parse_args()
+    credentials = wire.credentials(chosen)
 
     journal = Journal(chosen.journal)
     reports = journal.name(read(chosen.file))
     sender = Sender({id: report for id, (report, kept) in reports.items() if not kept}, journal, chosen.in_flight)
-    async with grpc.aio.insecure_channel(wire.target(chosen.collector), options=wire.OPTIONS) as channel:
+    async with grpc.aio.secure_channel(wire.target(chosen.collector), credentials, options=wire.OPTIONS) as channel:
         await sender.run(channel, chosen.give_up_after)
     for id, report in sender.waiting.items():
         tell(report, f"not known to be kept, submission {id}; run again")
     well = not sender.refused and not sender.waiting
     if not chosen.query:
         return well
-    async with grpc.aio.insecure_channel(wire.target(chosen.query), options=wire.OPTIONS) as channel:
+    async with grpc.aio.secure_channel(wire.target(chosen.query), credentials, options=wire.OPTIONS) as channel:
         for id in [id for id in reports if id not in sender.refused and id not in sender.waiting]:
             answer = await fate(id, QueryServiceStub(channel), chosen.give_up_after)
             tell(reports[id][0], words(answer), answer.violations if answer else ())
@@ -132,7 +134,7 @@ async def main() -> bool:
 if __name__ == "__main__":
     try:
         sys.exit(0 if asyncio.run(main()) else 1)
-    except (FileError, sqlite3.Error) as error:
+    except (FileError, OSError, sqlite3.Error) as error:
         sys.exit(f"push.py: {error}")
     except grpc.RpcError as error:
         sys.exit(f"push.py: {wire.Refusal.of(error)}")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
+import os
+from collections.abc import Callable
+from pathlib import Path
 
 import grpc
 from google.rpc import error_details_pb2 as details
@@ -16,8 +20,37 @@ PASSING = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED, grpc
 
 
 def target(address: str) -> str:
-    """gRPC's name for an address: `http://127.0.0.1:50051` is meant as `127.0.0.1:50051`."""
-    return address.removeprefix("http://").rstrip("/")
+    """gRPC's name for an address: `https://127.0.0.1:50051` is meant as `127.0.0.1:50051`."""
+    return address.removeprefix("https://").rstrip("/")
+
+
+def add_credentials(parser: argparse.ArgumentParser) -> None:
+    """The options that say who one is and whom one believes; the environment has the same."""
+    for option, meaning in [
+        ("ca", "the authority whose services are believed, PEM"),
+        ("cert", "the certificate to show, PEM"),
+        ("key", "the certificate's key, PEM"),
+        ("token-file", "a file with a token, instead of a certificate"),
+    ]:
+        variable = f"TONGHOP_{option.upper().replace('-', '_')}"
+        default = os.environ.get(variable)
+        parser.add_argument(f"--{option}", metavar="FILE", default=default, help=f"{meaning} ({variable})")
+
+
+def credentials(chosen: argparse.Namespace) -> grpc.ChannelCredentials:
+    """TLS, and who one is: by a certificate, or by a token, whose file is read for each call: it may be replaced."""
+    ca, key, cert = (Path(file).read_bytes() if file else None for file in (chosen.ca, chosen.key, chosen.cert))
+    tls = grpc.ssl_channel_credentials(ca, key, cert)
+    if not chosen.token_file:
+        return tls
+
+    def token(_context: object, tell: Callable[..., None]) -> None:
+        try:
+            tell((("authorization", f"Bearer {Path(chosen.token_file).read_text(encoding='ascii').strip()}"),), None)
+        except (OSError, UnicodeDecodeError) as error:
+            tell((), error)
+
+    return grpc.composite_channel_credentials(tls, grpc.metadata_call_credentials(token))
 
 
 @dataclasses.dataclass

@@ -49,6 +49,7 @@ impl Home {
             spool: self.0.path().join("spool"),
             collector: url.to_owned(),
             query: url.to_owned(),
+            credentials: args::fake_credentials(),
             once: true,
             every: Duration::from_millis(20),
             quiet_for: Duration::from_millis(20),
@@ -139,7 +140,8 @@ async fn good_files_alone_are_good_news_and_the_spool_forgets_them() {
         assert_eq!(once(&args).await.0.unwrap(), Ended::Well);
         let ids: BTreeSet<_> = fake.state().seen.iter().cloned().collect();
         assert_eq!(ids.len(), 2 * copies, "a file that comes again is sent again");
-        let client = Client::open(Config::new(&args.collector, &args.spool)).await.unwrap();
+        let client =
+            Client::open(Config::new(&args.collector, &args.spool).with((&args.credentials).into())).await.unwrap();
         assert_eq!(client.batches().await.unwrap(), [""; 0]);
         client.shutdown().await;
     }

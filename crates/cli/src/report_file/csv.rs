@@ -327,6 +327,7 @@ impl Rows<'_> {
             revision: number,
             values: Vec::new(),
             withdrawn: flag.unwrap_or_default(),
+            dense: None,
         }
     }
 }

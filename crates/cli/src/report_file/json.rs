@@ -108,7 +108,8 @@ impl<'a> Reader<'a> {
             }
         }
         let submission_id = submission_id.unwrap_or_default();
-        let report = Report { submission_id, org_unit, data_set, period, revision, values: list, withdrawn };
+        let report =
+            Report { submission_id, org_unit, data_set, period, revision, values: list, withdrawn, dense: None };
         self.reports.push(FileReport { place, values_at, report });
     }
 

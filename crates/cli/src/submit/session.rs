@@ -349,7 +349,7 @@ impl<'a> Session<'a> {
             Trouble::BrokeOff { heard: true, .. } => (Service::Collector, None),
             Trouble::BrokeOff { heard: false, .. } => (Service::Collector, Some(self.peers.collector.silent())),
             Trouble::Unreachable { service, source } => {
-                (*service, self.peer(*service).map(|peer| peer.unreachable(source)))
+                (*service, self.peer(*service).map(|peer| peer.unreachable(&**source)))
             }
             Trouble::Silent(service) => (*service, self.peer(*service).map(Peer::silent)),
             Trouble::Answered { service, status } => (*service, self.peer(*service).map(|peer| peer.refused(status))),

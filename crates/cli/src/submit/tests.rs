@@ -44,6 +44,7 @@ fn submit(url: &str) -> args::Submit {
         give_up_after: PATIENCE,
         wait: false,
         query: Some(url.to_owned()),
+        credentials: args::fake_credentials(),
         spool: None,
     }
 }
@@ -197,7 +198,7 @@ async fn what_waits_behind_a_late_report_is_not_waited_for() {
 #[tokio::test]
 async fn nobody_there_is_said_at_once_and_tried_again_until_patience_ends() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
+    let url = format!("https://{}", listener.local_addr().unwrap());
     drop(listener);
     let args = args::Submit { give_up_after: Duration::from_millis(300), ..submit(&url) };
     let sent = send(&args, file(2), false, pin!(pending())).await;

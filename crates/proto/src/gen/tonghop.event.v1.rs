@@ -17,6 +17,9 @@ pub struct SubmittedReport {
     /// Who sent it.
     #[prost(string, tag = "3")]
     pub principal: ::prost::alloc::string::String,
+    /// The step of the report's trace that took it, as W3C Trace Context writes it; only where its way is recorded.
+    #[prost(string, tag = "4")]
+    pub traceparent: ::prost::alloc::string::String,
 }
 /// A message on reports.accepted.PARTITION or reports.rejected.PARTITION: verdicts on reports of one submitted batch.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -78,6 +81,9 @@ pub struct AcceptedReport {
     /// The words of the cells that take words.
     #[prost(message, repeated, tag = "17")]
     pub notes: ::prost::alloc::vec::Vec<Note>,
+    /// The step of the report's trace that judged it; only where its way is recorded.
+    #[prost(string, tag = "18")]
+    pub traceparent: ::prost::alloc::string::String,
 }
 /// The words given for one cell.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -792,6 +792,9 @@ pub struct DataSet {
     pub indicators: ::prost::alloc::vec::Vec<IndicatorDefinition>,
     #[prost(message, repeated, tag = "13")]
     pub targets: ::prost::alloc::vec::Vec<TargetDefinition>,
+    /// Names the cells and their order, for reports whose values are dense. It changes only when the cells do.
+    #[prost(string, tag = "14")]
+    pub layout: ::prost::alloc::string::String,
 }
 /// By when reports of a level come in.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

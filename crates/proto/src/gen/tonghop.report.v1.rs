@@ -23,9 +23,31 @@ pub struct Report {
     /// The cells that are reported. A cell left out is absent, which is not zero.
     #[prost(message, repeated, tag = "6")]
     pub values: ::prost::alloc::vec::Vec<Value>,
-    /// Takes back what was reported for this data set, period and org unit. Then there are no values.
+    /// Takes back what was reported for this data set, period and org unit. Then there are no values, dense or not.
     #[prost(bool, tag = "7")]
     pub withdrawn: bool,
+    /// Numbers, flags and days in a form a sixth as long as `values`, and quicker to take. It says the same: the same content
+    /// sent both ways is a duplicate. Words stand in `values` beside it, and so may other cells; a cell is given in one of the
+    /// two.
+    #[prost(message, optional, tag = "8")]
+    pub dense: ::core::option::Option<DenseValues>,
+}
+/// Values packed in the order of the data set's cells, as tonghop.query.v1.QueryService/GetCatalogue gives them.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DenseValues {
+    /// By which catalogue they are packed: the data set's `layout`, which stays the same for as long as the data set's cells
+    /// do, or the catalogue's `version`, which lasts until the catalogue changes in any way. The layout that a data set had
+    /// before it got more cells at its end is taken too; the cells it has not are absent.
+    #[prost(string, tag = "1")]
+    pub catalogue_version: ::prost::alloc::string::String,
+    /// One bit for each cell of the layout, the first cell in the lowest bit of the first byte: set where the cell is given.
+    /// 40 cells are 5 bytes, 41 are 6; the bits past the last cell are not set.
+    #[prost(bytes = "vec", tag = "2")]
+    pub present: ::prost::alloc::vec::Vec<u8>,
+    /// The values of the cells that are given, in order, and as many: 92.3 of a data element with one decimal is 923, with two
+    /// 9230; a flag is 1 or 0; the day 2022-06-01 is 20220601.
+    #[prost(sint64, repeated, tag = "3")]
+    pub values: ::prost::alloc::vec::Vec<i64>,
 }
 /// The value of one cell.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -69,8 +91,8 @@ pub struct Violation {
     /// Whether it stops the report.
     #[prost(enumeration = "Severity", tag = "2")]
     pub severity: i32,
-    /// The field of the report as a path ("values\[3\]"), the name of the rule that does not hold, or the cell with the unusual
-    /// value ("svc_online\[s03\]").
+    /// The field of the report as a path ("values\[3\]", "dense.values\[3\]"), the name of the rule that does not hold, or the cell
+    /// with the unusual value ("svc_online\[s03\]").
     #[prost(string, tag = "3")]
     pub field: ::prost::alloc::string::String,
     /// What is wrong and what would be right, in Vietnamese.

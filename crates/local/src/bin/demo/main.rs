@@ -78,7 +78,11 @@ fn main() -> ExitCode {
 
 /// Says whether every total was right.
 async fn run(arguments: &Arguments) -> anyhow::Result<bool> {
-    telemetry::init(&TelemetryConfig { format: Format::Compact, filter: arguments.log.clone() })?;
+    telemetry::init(&TelemetryConfig {
+        format: Format::Compact,
+        filter: arguments.log.clone(),
+        ..TelemetryConfig::default()
+    })?;
     let shutdown = Shutdown::new();
     shutdown.on_signals()?;
 
@@ -95,7 +99,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         stack = Stack::start(options) => stack?,
         () = shutdown.requested() => return Err(interrupted()),
     };
-    eprintln!("collector: http://{}, query: http://{}", stack.collector, stack.query);
+    eprintln!("collector: {}, query: {}", stack.collector.url, stack.query.url);
     let shown = tokio::select! {
         shown = show_everything(&stack, arguments, &root), if !arguments.empty => shown,
         () = shutdown.requested(), if !arguments.empty => Err(interrupted()),
@@ -127,13 +131,13 @@ async fn show_everything(stack: &Stack, arguments: &Arguments, root: &Path) -> a
     };
     let first = plan.first();
     let bar = progress("báo cáo / reports", &first);
-    let first = send::all(stack.collector, first, senders, bar).await?;
+    let first = send::all(&stack.collector, first, senders, bar).await?;
     let counted = counting.finish().await?;
     let burst = started.elapsed();
     let mut sent = first;
     for (name, reports) in plan.second() {
         let bar = progress(name, &reports);
-        sent.merge(send::all(stack.collector, reports, senders, bar).await?);
+        sent.merge(send::all(&stack.collector, reports, senders, bar).await?);
     }
     let fates = watch::settled(&stack.store, sent.acknowledged).await?;
 

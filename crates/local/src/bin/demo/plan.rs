@@ -156,6 +156,7 @@ fn form(
             revision: Some(1),
             values: values.collect(),
             withdrawn: false,
+            dense: None,
         }
     });
     Ok(reports.collect())

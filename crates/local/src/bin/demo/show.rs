@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::Context as _;
+use client::{Channel, Credentials};
 use domain::number::VIETNAMESE;
 use hdrhistogram::Histogram;
 use local::{Stack, send::Sent};
 use proto::pb::query::v1::{GetTotalsRequest, Totals, query_service_client::QueryServiceClient};
 use store::FateCounts;
-use tonic::transport::Channel;
 
 use crate::{
     plan::{IDENTITY, ORGANISATION, Plan},
@@ -30,9 +30,7 @@ pub(crate) struct Outcome<'a> {
 /// Shows totals, completeness and figures, verifies, and says whether all is exact.
 pub(crate) async fn show(stack: &Stack, outcome: &Outcome<'_>, json: bool) -> anyhow::Result<bool> {
     let Outcome { plan, sent, fates, counted, burst, total } = outcome;
-    let mut query = QueryServiceClient::connect(format!("http://{}", stack.query))
-        .await
-        .context("connecting to the query service")?;
+    let mut query = QueryServiceClient::new(stack.query.connect().await.context("connecting to the query service")?);
     let nation = totals(&mut query, "VN", IDENTITY).await?;
     for unit in ["VN", "94", "31498"] {
         print_totals(&totals(&mut query, unit, IDENTITY).await?);
@@ -188,19 +186,26 @@ fn ms(histogram: &Histogram<u64>, quantile: f64) -> f64 {
 
 /// What to type while everything is running.
 pub(crate) fn how_to_ask(stack: &Stack) {
-    let (collector, query, database) = (stack.collector, stack.query, stack.postgres().url());
+    let (collector, query, database) = (&stack.collector.url, &stack.query.url, stack.postgres().address());
+    let database = database.replace("://", "://tonghop_monitor@");
+    let password = stack.keys().layout().postgres_password("monitor");
+    let password = password.display();
+    let Credentials { ca, certificate, .. } = &stack.query.credentials;
+    let certificate = certificate.iter().flat_map(|files| [("CERT", &files.certificate), ("KEY", &files.key)]);
+    let exports = ca.iter().map(|ca| ("CA", ca)).chain(certificate);
+    let exports: String = exports.map(|(name, file)| format!("  export TONGHOP_{name}={file:?}\n")).collect();
     println!(
         "
 Hệ thống đang chạy; Ctrl-C để dừng. / The system is running; Ctrl-C stops it.
 
-  cargo run --release -p cli -- totals --query http://{query} VN identity 202211
-  cargo run --release -p cli -- totals --query http://{query} 94 identity 202211 --children
-  cargo run --release -p cli -- totals --query http://{query} VN identity 2022Q4
-  cargo run --release -p cli -- reports --query http://{query} 94 identity 202211 --only warnings
-  cargo run --release -p cli -- watch --query http://{query} VN identity 202211
-  cargo run --release -p cli -- submit FILE --collector http://{collector}
-  cargo run --release -p cli -- verify --database '{database}'
+{exports}  cargo run --release -p cli -- totals --query {query} VN identity 202211
+  cargo run --release -p cli -- totals --query {query} 94 identity 202211 --children
+  cargo run --release -p cli -- totals --query {query} VN identity 2022Q4
+  cargo run --release -p cli -- reports --query {query} 94 identity 202211 --only warnings
+  cargo run --release -p cli -- watch --query {query} VN identity 202211
+  cargo run --release -p cli -- submit FILE --collector {collector}
+  cargo run --release -p cli -- verify --database '{database}' --database-password-file '{password}'
   NATS: {}",
-        stack.nats().url()
+        stack.nats().tls_url()
     );
 }

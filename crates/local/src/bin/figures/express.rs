@@ -109,6 +109,7 @@ impl<'a> Form<'a> {
             revision: Some(revision),
             values: values.into_iter().map(|(cell, number)| self.value(cell, number)).collect(),
             withdrawn: false,
+            dense: None,
         };
         let reports = says.into_iter().map(report).collect();
         Ok(Some(Expressed { data_set: self.data_set.code().to_string(), periods, reports, reading, published }))

@@ -21,6 +21,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Parser;
+use client::Channel;
 use indicatif::ProgressBar;
 use local::{Stack, StackOptions, send};
 use messaging::Topology;
@@ -31,7 +32,6 @@ use proto::pb::{
 use runtime::telemetry::{self, Format, TelemetryConfig};
 use serde_json::json;
 use tokio::time::Instant;
-use tonic::transport::Channel;
 
 use crate::{express::Expressed, row::Row};
 
@@ -64,7 +64,11 @@ fn main() -> ExitCode {
 
 /// Says whether every figure came out.
 async fn run(arguments: &Arguments) -> anyhow::Result<bool> {
-    telemetry::init(&TelemetryConfig { format: Format::Compact, filter: arguments.log.clone() })?;
+    telemetry::init(&TelemetryConfig {
+        format: Format::Compact,
+        filter: arguments.log.clone(),
+        ..TelemetryConfig::default()
+    })?;
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let file = arguments.file.clone().unwrap_or_else(|| root.join("deploy/demo/published_figures.csv"));
     let rows = row::read(&file)?;
@@ -75,7 +79,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         query_port: 0,
     };
     let stack = Stack::start(options).await?;
-    let query = QueryServiceClient::connect(format!("http://{}", stack.query)).await?;
+    let query = QueryServiceClient::new(stack.query.connect().await?);
     let mut figures = Figures { stack: &stack, query, acknowledged: 0, revision: 0 };
     let mut same = 0;
     for row in &rows {
@@ -186,7 +190,7 @@ impl Figures<'_> {
         const SENDERS: usize = 4;
         const PATIENCE: Duration = Duration::from_secs(120);
         let ids: Vec<String> = reports.iter().map(|report| report.submission_id.clone()).collect();
-        let sent = send::all(self.stack.collector, reports, SENDERS, ProgressBar::hidden()).await?;
+        let sent = send::all(&self.stack.collector, reports, SENDERS, ProgressBar::hidden()).await?;
         self.acknowledged += sent.acknowledged;
         let deadline = Instant::now() + PATIENCE;
         while self.stack.store.fate_counts().await?.settled() < self.acknowledged {

@@ -20,6 +20,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Parser;
+use client::Channel;
 use hdrhistogram::Histogram;
 use indicatif::ProgressBar;
 use local::{Stack, StackOptions, send};
@@ -37,7 +38,7 @@ use proto::{
 use runtime::telemetry::{self, Format, TelemetryConfig};
 use serde_json::json;
 use tokio::{task::JoinSet, time::Instant};
-use tonic::{client::Grpc, codegen::http::uri::PathAndQuery, transport::Channel};
+use tonic::{client::Grpc, codegen::http::uri::PathAndQuery};
 
 const CELLS: [&str; 10] = [
     "id_eligible_citizens",
@@ -85,7 +86,11 @@ fn main() -> ExitCode {
 }
 
 async fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    telemetry::init(&TelemetryConfig { format: Format::Compact, filter: "warn".parse()? })?;
+    telemetry::init(&TelemetryConfig {
+        format: Format::Compact,
+        filter: "warn".parse()?,
+        ..TelemetryConfig::default()
+    })?;
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let catalogue = root.join("deploy/catalogue/de06");
     let options = StackOptions { catalogue, topology: Topology::default(), collector_port: 0, query_port: 0 };
@@ -208,13 +213,14 @@ fn report(org_unit: &str, period: &str, revision: i64) -> Report {
         revision: Some(revision),
         values: (0..).zip(CELLS).map(value).collect(),
         withdrawn: false,
+        dense: None,
     }
 }
 
 /// Sends reports and waits until they are counted. Gives how many there were.
 async fn counted(stack: &Stack, reports: Vec<Report>) -> anyhow::Result<i64> {
     let before = stack.store.fate_counts().await?.settled();
-    let sent = send::all(stack.collector, reports, 2, ProgressBar::hidden()).await?;
+    let sent = send::all(&stack.collector, reports, 2, ProgressBar::hidden()).await?;
     anyhow::ensure!(sent.refused == 0, "{} reports were refused", sent.refused);
     settle(stack, before + sent.acknowledged).await?;
     Ok(sent.acknowledged)
@@ -252,7 +258,7 @@ async fn correct(
         });
         let few: Vec<_> = few.collect();
         if !few.is_empty() {
-            corrected += send::all(stack.collector, few, 1, ProgressBar::hidden()).await?.acknowledged;
+            corrected += send::all(&stack.collector, few, 1, ProgressBar::hidden()).await?.acknowledged;
         }
     }
     Ok(corrected)
@@ -267,7 +273,7 @@ async fn ask(
     let (newest, until) = (Arc::new(AtomicU64::new(0)), Instant::now() + Duration::from_secs(arguments.seconds));
     let mut asking = JoinSet::new();
     for _ in 0..arguments.connections {
-        let channel = Channel::from_shared(format!("http://{}", stack.query))?.connect().await?;
+        let channel = stack.query.connect().await?;
         let query = Grpc::new(channel);
         for _ in 0..arguments.at_a_time {
             let (mut query, newest) = (query.clone(), Arc::clone(&newest));
@@ -326,7 +332,7 @@ fn spread(latency: &Histogram<u64>) -> serde_json::Value {
 }
 
 async fn connect(stack: &Stack) -> anyhow::Result<QueryServiceClient<Channel>> {
-    Ok(QueryServiceClient::connect(format!("http://{}", stack.query)).await?)
+    Ok(QueryServiceClient::new(stack.query.connect().await?))
 }
 
 /// Asks for the nation's totals and leaves the answer as it is.

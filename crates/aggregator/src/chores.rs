@@ -1,0 +1,50 @@
+//! What one aggregator does for all: it has the lease of it.
+
+use std::time::Duration;
+
+use runtime::Shutdown;
+use store::{Leases, StoreError};
+
+use crate::{LEASES_ANSWER, Shared, reconcile, refusals};
+
+/// How often the lease is checked, or tried for.
+const CHECK: Duration = Duration::from_secs(2);
+
+/// Does the chores whenever their lease can be had, until shutdown is requested.
+pub(crate) async fn run(shared: &Shared, shutdown: &Shutdown) {
+    while !shutdown.is_requested() {
+        let work = async {
+            if let Err(error) = under_lease(shared).await {
+                tracing::debug!(error = &error as &dyn std::error::Error, "the lease of the chores is not to be had");
+            }
+            tokio::time::sleep(CHECK).await;
+        };
+        tokio::select! {
+            () = shutdown.requested() => {}
+            () = work => {}
+        }
+    }
+}
+
+/// Tries for the lease, and works for as long as it holds.
+async fn under_lease(shared: &Shared) -> Result<(), StoreError> {
+    let mut lease = Leases::open(&shared.store).await?;
+    while !lease.take_chores().await? {
+        tokio::time::sleep(CHECK).await;
+    }
+    tracing::info!("took the chores");
+    let lost = async {
+        loop {
+            tokio::time::sleep(CHECK).await;
+            let checked = tokio::time::timeout(LEASES_ANSWER, lease.check()).await;
+            if let Err(error) = checked.unwrap_or(Err(StoreError::Unanswered(LEASES_ANSWER))) {
+                return error;
+            }
+        }
+    };
+    tokio::select! {
+        error = lost => Err(error),
+        () = refusals::keep(shared) => Ok(()),
+        () = reconcile::run(shared) => Ok(()),
+    }
+}

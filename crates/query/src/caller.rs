@@ -1,0 +1,95 @@
+//! Who asks, and what of it they may see.
+//!
+//! Every call is answered within [`Caller::asks`], and every question about a unit is looked up in
+//! [`crate::question::Question`]: it asks here, so that no call can forget to. Where nobody asks, nobody is shown anything.
+
+use std::{sync::Arc, time::Duration};
+
+use access::{Access, Principal, Unauthenticated};
+use domain::{
+    Catalogue, PeriodType, Timestamp,
+    access::{Action, Wish},
+    judge,
+    settle::Claim,
+};
+use runtime::Clock;
+use time::Date;
+
+use crate::{question::Question, refused::Refused};
+
+/// How often a caller whose watch lasts is asked about again when nothing has changed: credentials and grants end by themselves.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(20);
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    pub(crate) principal: Principal,
+    pub(crate) access: Access,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+tokio::task_local! {
+    static CALLER: Caller;
+}
+
+impl Caller {
+    /// Answers something that this caller asked.
+    pub(crate) fn asks<T>(self, answer: impl Future<Output = T>) -> impl Future<Output = T> {
+        CALLER.scope(self, answer)
+    }
+
+    /// Whose question is being answered.
+    pub(crate) fn current() -> Result<Self, Refused> {
+        CALLER.try_with(Self::clone).map_err(|_| Refused::Unauthenticated(Unauthenticated::Missing))
+    }
+
+    /// Whether the caller may read what a question is about.
+    pub(crate) fn may_read(&self, catalogue: &Catalogue, question: &Question) -> Result<(), Refused> {
+        let data_set = question.data_set(catalogue);
+        // `latest` ends with the days there are, and not in the tree whose it is.
+        let of = match question.period.kind() {
+            PeriodType::Latest => question.period.span(data_set.calendar()).first,
+            _ => data_set.last_day(question.period),
+        };
+        self.may(catalogue, question.unit(catalogue).code.as_str(), data_set.code().as_str(), of)
+    }
+
+    /// Whether the caller may see what became of a report: who sent it may, and who may read what it is about. What it claims may
+    /// be nonsense; that is for those who may read everything.
+    pub(crate) fn may_hear(&self, catalogue: &Catalogue, claim: &Claim, sender: &str) -> Result<(), Refused> {
+        if self.principal.name.as_str() == sender {
+            return Ok(());
+        }
+        let period = claim.period.parse().ok();
+        let data_set = catalogue.find_data_set(&claim.data_set);
+        let of =
+            data_set.zip(period).map_or_else(|| self.today(catalogue), |(data_set, period)| data_set.last_day(period));
+        self.may(catalogue, &claim.org_unit, &claim.data_set, of)
+    }
+
+    fn may(&self, catalogue: &Catalogue, org_unit: &str, data_set: &str, of: Date) -> Result<(), Refused> {
+        let wish = Wish { action: Action::Read, org_unit, data_set: Some(data_set), of, on: self.today(catalogue) };
+        let denied = |denied: domain::access::Denied| denied.message(self.principal.name.as_str(), &wish);
+        self.access.may(&self.principal.name, &wish, catalogue.tree()).map_err(|no| Refused::NotGranted(denied(no)))
+    }
+
+    fn today(&self, catalogue: &Catalogue) -> Date {
+        judge::day_of(catalogue, Timestamp::from(self.clock.now()))
+    }
+
+    /// Waits until the caller may see what is asked about no longer, and gives why.
+    pub(crate) async fn gone(self, catalogue: &Catalogue, questions: &[Question]) -> Refused {
+        let mut changes = self.access.changes();
+        loop {
+            let known = self.access.still(&self.principal, self.clock.now()).map_err(Refused::Unauthenticated);
+            let all = || questions.iter().try_for_each(|question| self.may_read(catalogue, question));
+            if let Err(refused) = known.and_then(|()| all()) {
+                return refused;
+            }
+            tokio::select! {
+                () = changes.next() => {}
+                () = tokio::time::sleep(ASK_AGAIN_AFTER) => {}
+            }
+        }
+    }
+}
