@@ -17,6 +17,7 @@ pub(crate) const MAY_USE: &[(&str, &[&str])] = &[
     ("cli", EVERYTHING),
     ("local", EVERYTHING),
     ("tests", EVERYTHING),
+    ("load", EVERYTHING),
 ];
 
 const EVERYTHING: &[&str] = &[
@@ -39,9 +40,9 @@ const EVERYTHING: &[&str] = &[
 /// Others' crates that only some of ours may declare: the doors to NATS, PostgreSQL, SQLite and the wire.
 pub(crate) const DOORS: &[(&str, &[&str])] = &[
     // local looks at its servers through the plain clients, in its tests; tests does through them what no service does:
-    // deletes a stream, falsifies a total.
-    ("async-nats", &["messaging", "local", "tests"]),
-    ("sqlx", &["store", "local", "tests"]),
+    // deletes a stream, falsifies a total; load measures them, and designs in SQL that are none of ours.
+    ("async-nats", &["messaging", "local", "tests", "load"]),
+    ("sqlx", &["store", "local", "tests", "load"]),
     // A local system's own spool, and no store of ours.
     ("rusqlite", &["client"]),
     // tests reads what stands in the logs.
@@ -50,7 +51,7 @@ pub(crate) const DOORS: &[(&str, &[&str])] = &[
     ("tonic-prost", &["proto"]),
     ("tonic-prost-build", &["proto"]),
     ("protox", &["proto"]),
-    ("tonic", &["proto", "runtime", "collector", "query", "client", "cli", "local", "tests"]),
+    ("tonic", &["proto", "runtime", "collector", "query", "client", "cli", "local", "tests", "load"]),
     ("tonic-health", &["runtime"]),
     ("postgres-protocol", &["store"]),
     ("nkeys", &["access", "messaging"]),

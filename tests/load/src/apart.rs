@@ -1,0 +1,194 @@
+//! The local stack with each service as a process of its own, so that its processor time and its memory are its own.
+
+use std::{env, path::Path, process::Stdio, sync::Arc};
+
+use anyhow::Context as _;
+use domain::access::Action;
+use local::{Door, Keys, NatsOptions, NatsServer, PostgresOptions, PostgresServer};
+use messaging::{Connection, Topology};
+use runtime::SystemClock;
+use rustix::process::Signal;
+use store::{Role, Store, StoreConfig};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, Command},
+};
+
+/// What each service logs when it is ready to work.
+const SERVICES: [(&str, &str); 4] = [
+    ("collector", "taking reports"),
+    ("validator", "judging reports"),
+    ("aggregator", "took leases"),
+    ("query", "answering questions"),
+];
+
+/// Who sends and reads everything.
+const EVERYBODY: &str = "everybody";
+
+/// Servers and services. They end with it.
+#[derive(Debug)]
+pub(crate) struct Apart {
+    pub(crate) collector: Door,
+    pub(crate) query: Door,
+    pub(crate) connection: Connection,
+    pub(crate) store: Store,
+    pub(crate) catalogue: Arc<domain::Catalogue>,
+    /// By name.
+    pub(crate) pids: Vec<(&'static str, u32)>,
+    pub(crate) nats: NatsServer,
+    pub(crate) postgres: PostgresServer,
+    services: Vec<Child>,
+    _keys: Keys,
+    _dir: TempDir,
+}
+
+/// Whether this process was started as one of the services; then it is that one, until it ends.
+pub(crate) fn service() -> Option<std::process::ExitCode> {
+    let version = env!("CARGO_PKG_VERSION");
+    let name = env::args().next()?;
+    if !SERVICES.iter().any(|(service, _)| *service == name) {
+        return None;
+    }
+    // However the generator ends.
+    if let Err(error) = rustix::process::set_parent_process_death_signal(Some(Signal::KILL)) {
+        eprintln!("{name}: {error}");
+        return Some(std::process::ExitCode::FAILURE);
+    }
+    Some(match name.as_str() {
+        "collector" => runtime::main("collector", version, collector::run),
+        "validator" => runtime::main("validator", version, validator::run),
+        "aggregator" => runtime::main("aggregator", version, aggregator::run),
+        _ => runtime::main("query", version, query::run),
+    })
+}
+
+impl Apart {
+    /// Makes keys, starts the servers, provisions them and starts the services.
+    pub(crate) async fn start(catalogue_dir: &Path, topology: &Topology) -> anyhow::Result<Self> {
+        let loaded = catalogue::load(catalogue_dir)?;
+        let keys = Keys::make()?;
+        keys.grant_all(EVERYBODY, &[Action::Submit, Action::Read])?;
+        let credentials = keys.credentials(EVERYBODY)?;
+        let nats =
+            NatsOptions { max_file_store: 32 << 30, keys: Some(keys.layout().of("nats")), ..NatsOptions::default() };
+        let postgres = PostgresOptions { keys: Some(keys.layout().of("postgres")), ..PostgresOptions::default() };
+        let (nats, postgres) = tokio::try_join!(NatsServer::start(nats), PostgresServer::start(postgres))?;
+        let superuser = Store::connect("load", &StoreConfig::to(postgres.url())).await?;
+        cli::provision::roles(&superuser, keys.layout().dir()).await.context("making the database's roles")?;
+        superuser.close().await;
+        let connection = Connection::open("load", &keys.nats("provision", &nats)).await?;
+        let store = Store::connect("load", &keys.postgres(Role::Provision, &postgres)).await?;
+        cli::provision::provision(&connection, &store, topology, &loaded, &SystemClock)
+            .await
+            .context("provisioning")?;
+        connection.close().await;
+        store.close().await;
+        let store = Store::connect("load", &keys.postgres(Role::Monitor, &postgres)).await?;
+        let connection = Connection::open("load", &keys.nats("operator", &nats)).await?;
+
+        let dir = tempfile::tempdir()?;
+        let (mut services, mut pids, mut doors) = (Vec::new(), Vec::new(), Vec::new());
+        for (name, ready) in SERVICES {
+            let file = dir.path().join(name).with_extension("toml");
+            std::fs::write(&file, config(name, catalogue_dir, &keys, &nats, &postgres))?;
+            let (child, address) = start(name, ready, &file).await.with_context(|| format!("starting {name}"))?;
+            pids.push((name, child.id().context("a service ended")?));
+            services.push(child);
+            doors.extend(
+                address.map(|address| Door { url: format!("https://{address}"), credentials: credentials.clone() }),
+            );
+        }
+        let (query, collector) = (doors.pop(), doors.pop());
+        Ok(Self {
+            collector: collector.context("the collector does not say where it listens")?,
+            query: query.context("the query service does not say where it listens")?,
+            connection,
+            store,
+            catalogue: Arc::new(loaded.catalogue),
+            pids,
+            nats,
+            postgres,
+            services,
+            _keys: keys,
+            _dir: dir,
+        })
+    }
+
+    /// Ends the services, then the servers.
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
+        for service in &mut self.services {
+            service.kill().await?;
+        }
+        self.store.close().await;
+        self.connection.close().await;
+        Ok(())
+    }
+}
+
+/// What a service is told: what a deployment would tell it.
+fn config(name: &str, catalogue: &Path, keys: &Keys, nats: &NatsServer, postgres: &PostgresServer) -> String {
+    let layout = keys.layout();
+    let (ca, seed) = (layout.ca(), layout.nats_seed(name));
+    let mut config = format!("catalogue = {catalogue:?}\n");
+    if name == "collector" {
+        // The generator is one principal and stands for thousands.
+        config += "limits.reports_per_second_of_one = 1000000\nlimits.reports_at_once_of_one = 1000000\n";
+        config += "limits.max_in_flight_of_one = 65535\n";
+    }
+    config += "[telemetry]\nformat = \"json\"\nfilter = \"info\"\n";
+    config += &format!("[nats]\nurl = {:?}\nca = {ca:?}\nseed = {seed:?}\n", nats.tls_url());
+    if name != "collector" {
+        let (url, password) = (postgres.address(), layout.postgres_password(name));
+        config += &format!("[store]\nurl = {url:?}\nuser = \"tonghop_{name}\"\npassword = {password:?}\nca = {ca:?}\n");
+    }
+    if matches!(name, "collector" | "query") {
+        let [certificate, key] = [layout.server_certificate(name), layout.server_key(name)];
+        config += &format!(
+            "[grpc]\nlisten = \"127.0.0.1:0\"\ncertificate = {certificate:?}\nkey = {key:?}\nclient_ca = {ca:?}\n"
+        );
+    }
+    if name != "aggregator" {
+        config += &format!("[access]\ntrust = {:?}\n", layout.trust());
+    }
+    if name == "collector" {
+        config += &format!("[seal]\nkey = {:?}\n", layout.seal_key());
+    }
+    config
+}
+
+/// Starts a service, waits until it is ready, and gives where it listens, if it does.
+async fn start(name: &str, ready: &str, config: &Path) -> anyhow::Result<(Child, Option<String>)> {
+    let mut child = Command::new(env::current_exe()?)
+        .arg0(name)
+        .arg("--config")
+        .arg(config)
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let mut log = BufReader::new(child.stderr.take().context("a log")?).lines();
+    let mut address = None;
+    while let Some(text) = log.next_line().await? {
+        // What is no JSON is a panic's, or an error in the configuration.
+        let line: serde_json::Value =
+            serde_json::from_str(&text).unwrap_or_else(|_| serde_json::json!({ "message": text }));
+        let of = |name: &str| line["fields"][name].as_str().or_else(|| line[name].as_str()).map(str::to_owned);
+        address = address.or_else(|| of("address"));
+        if of("message").as_deref() == Some(ready) {
+            let name = name.to_owned();
+            tokio::spawn(async move {
+                while let Ok(Some(line)) = log.next_line().await {
+                    if line.contains("\"ERROR\"") || line.contains("\"WARN\"") {
+                        eprintln!("{name}: {line}");
+                    }
+                }
+            });
+            return Ok((child, address));
+        }
+        if of("level").as_deref() == Some("ERROR") {
+            anyhow::bail!("{text}");
+        }
+    }
+    anyhow::bail!("it ended before it was ready")
+}

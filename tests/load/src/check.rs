@@ -1,0 +1,182 @@
+//! Whether it is right: what the query service answers against the generator's own sums, and what `verify` recomputes.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use proto::pb::query::v1::{GetTotalsRequest, Totals, query_service_client::QueryServiceClient};
+use store::FateCounts;
+use tokio::time::Instant;
+
+use crate::{
+    mix::{Mix, Sent},
+    model::{self, Sum},
+    world::World,
+};
+
+/// Questions asked at a time.
+const AT_A_TIME: usize = 8;
+/// The query service may answer what it knew a moment ago.
+const CATCHING_UP: Duration = Duration::from_secs(10);
+/// Differences that are told; the rest is counted.
+const TOLD: usize = 10;
+
+/// What was compared, and what is wrong.
+#[derive(Debug, Default)]
+pub(crate) struct Checked {
+    /// Totals of the nation and of provinces that were compared with the generator's sums.
+    pub(crate) compared: usize,
+    /// Totals that `verify` recomputed, and from how many reports; nothing without a database.
+    pub(crate) recomputed: Option<(u64, u64)>,
+    /// What is wrong, in words.
+    pub(crate) wrong: Vec<String>,
+}
+
+/// Compares everything that was ever sent; that many reports were sent again because the collector asked for it.
+///
+/// # Errors
+/// When the query service or the database does not answer.
+pub(crate) async fn all(world: &World, mix: &Mix, again: u64) -> anyhow::Result<Checked> {
+    let query = QueryServiceClient::new(world.query.connect().await.context("connecting to the query service")?);
+    let tree = &mix.tree;
+    // The nation, and what is directly below it.
+    let wanted: Vec<usize> = (0..tree.above.len())
+        .filter(|place| matches!(tree.above[*place].level.as_str(), "national" | "province"))
+        .collect();
+    let (mut checked, deadline) = (Checked::default(), Instant::now() + CATCHING_UP);
+    for form in 0..mix.forms.len() {
+        let sums = model::sums(mix, form, &wanted);
+        let questions = sums.into_iter().map(|(place, sum)| {
+            let question = GetTotalsRequest {
+                org_unit: tree.above[place].code.clone(),
+                data_set: mix.forms[form].data_set.to_owned(),
+                period: mix.forms[form].period.clone(),
+                ..GetTotalsRequest::default()
+            };
+            compare(query.clone(), question, sum, deadline)
+        });
+        let answers: Vec<Option<String>> =
+            stream::iter(questions.collect::<Vec<_>>()).buffer_unordered(AT_A_TIME).try_collect().await?;
+        checked.compared += answers.len();
+        checked.wrong.extend(answers.into_iter().flatten());
+    }
+    if let Some(store) = &world.store {
+        if world.is_ours() {
+            checked.wrong.extend(fates(&store.fate_counts().await?, &mix.sent, i64::try_from(again)?));
+        }
+        let found = store.verify().await.context("recomputing totals")?;
+        checked.recomputed = Some((found.totals_checked, found.reports));
+        if found.mismatches > 0 {
+            checked.wrong.push(format!(
+                "{} totals are not what their reports add up to: {:?}",
+                found.mismatches,
+                found.listed.first()
+            ));
+        }
+        let unpublished = store.outbox_length().await?;
+        if unpublished > 0 {
+            checked.wrong.push(format!("the events of {unpublished} batches are not published"));
+        }
+    }
+    let more = checked.wrong.len().saturating_sub(TOLD);
+    if more > 0 {
+        checked.wrong.truncate(TOLD);
+        checked.wrong.push(format!("and {more} more"));
+    }
+    Ok(checked)
+}
+
+/// What is wrong with what became of the reports: each has the fate that it must have, or one was lost or counted twice.
+fn fates(found: &FateCounts, sent: &Sent, again: i64) -> Option<String> {
+    // What is asked for again may have been kept.
+    let duplicates = sent.duplicates..=sent.duplicates + again;
+    let is_right = found.accepted + found.superseded == sent.counting
+        && duplicates.contains(&found.duplicate)
+        && found.rejected == sent.invalid;
+    (!is_right).then(|| format!("the fates are {found:?} of what was sent, {sent:?}"))
+}
+
+/// What is wrong with a unit's totals, if anything stays wrong.
+async fn compare(
+    mut query: QueryServiceClient<client::Channel>,
+    question: GetTotalsRequest,
+    sum: Sum,
+    deadline: Instant,
+) -> anyhow::Result<Option<String>> {
+    loop {
+        let totals =
+            query.get_totals(question.clone()).await?.into_inner().totals.context("an answer without totals")?;
+        let Some(wrong) = difference(&totals, &sum) else { return Ok(None) };
+        if Instant::now() >= deadline {
+            let GetTotalsRequest { org_unit, data_set, period, .. } = question;
+            return Ok(Some(format!("{org_unit} {data_set} {period}: {wrong}")));
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+fn difference(totals: &Totals, sum: &Sum) -> Option<String> {
+    let Some(level) = totals.levels.iter().find(|level| level.level == "commune") else {
+        return Some("no totals of communes".to_owned());
+    };
+    if level.reported != sum.reported {
+        return Some(format!("{} communes have reported, of {} that sent", level.reported, sum.reported));
+    }
+    if level.cells.len() != sum.cells.len() {
+        return Some(format!("{} cells", level.cells.len()));
+    }
+    level.cells.iter().zip(sum.cells).find_map(|(cell, wanted)| {
+        let is_right = cell.sum == Some(wanted) && cell.contributing == sum.reported;
+        (!is_right).then(|| format!("{} is {:?} and not {wanted}", cell.data_element, cell.sum))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::pb::query::v1::{CellTotal, LevelTotals};
+
+    use super::*;
+    use crate::mix::CELLS;
+
+    #[test]
+    fn fates_are_what_was_sent() {
+        let found = FateCounts { accepted: 90, rejected: 2, duplicate: 3, superseded: 5 };
+        let sent = Sent { counting: 95, duplicates: 3, invalid: 2 };
+        assert_eq!(fates(&found, &sent, 0), None);
+        assert_eq!(fates(&FateCounts { duplicate: 5, ..found }, &sent, 2), None);
+        for wrong in [
+            FateCounts { accepted: 91, ..found },
+            FateCounts { rejected: 1, accepted: 91, ..found },
+            FateCounts { duplicate: 4, superseded: 4, ..found },
+        ] {
+            assert!(fates(&wrong, &sent, 0).is_some(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn every_difference_is_seen() {
+        let sum = Sum { reported: 2, cells: [7; CELLS] };
+        let cell = CellTotal { sum: Some(7), contributing: 2, ..CellTotal::default() };
+        let level = LevelTotals {
+            level: "commune".to_owned(),
+            reported: 2,
+            cells: vec![cell; CELLS],
+            ..LevelTotals::default()
+        };
+        let totals = Totals { levels: vec![level], ..Totals::default() };
+        assert_eq!(difference(&totals, &sum), None);
+        let spoils: [fn(&mut LevelTotals); 5] = [
+            |level| level.reported = 3,
+            |level| level.cells[39].sum = Some(8),
+            |level| level.cells[0].sum = None,
+            |level| level.cells[20].contributing = 1,
+            |level| level.cells.truncate(39),
+        ];
+        for spoil in spoils {
+            let mut totals = totals.clone();
+            spoil(&mut totals.levels[0]);
+            assert!(difference(&totals, &sum).is_some());
+        }
+        assert!(difference(&Totals::default(), &sum).is_some());
+    }
+}

@@ -1,0 +1,300 @@
+#![doc = include_str!("../README.md")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "it is a program for people")]
+
+mod apart;
+mod arrivals;
+mod check;
+mod figures;
+mod latency;
+mod limits;
+mod mix;
+mod model;
+mod process;
+mod rivals;
+mod rows;
+mod run;
+mod send;
+mod streams;
+mod watch;
+mod wire;
+mod world;
+
+use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use clap::Parser;
+use domain::Catalogue;
+use local::{PostgresOptions, PostgresServer};
+use runtime::telemetry::{self, Format, TelemetryConfig};
+use sqlx::{Connection as _, PgConnection};
+
+use crate::{
+    check::Checked,
+    figures::{Figures, Limits},
+    latency::Latency,
+    mix::{DATA_SETS, Mix, Purity, Tree},
+    run::{Outcome, Pace, Runs},
+    wire::Writer,
+    world::{Deployment, World},
+};
+
+/// Thử tải Tổng hợp: nhanh đến đâu, đúng hay không, giới hạn ở đâu. / Loads Tổng hợp: how fast, whether right, what limits it.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "cargo load --")]
+struct Arguments {
+    /// What to run, in this order
+    #[arg(value_enum, default_values_t = [Scenario::Unary, Scenario::Burst, Scenario::Max, Scenario::Steady, Scenario::Half])]
+    scenarios: Vec<Scenario>,
+    /// A little of everything, in under a minute: whether it is right, not how fast it is
+    #[arg(long)]
+    quick: bool,
+    /// Print one JSON object as the last line of standard output
+    #[arg(long)]
+    json: bool,
+    /// Reports a second of `steady`
+    #[arg(long, default_value_t = 5_000.0, value_parser = positive)]
+    rate: f64,
+    /// Seconds of `steady`, `half` and `max`
+    #[arg(long, default_value_t = 15.0, value_parser = positive)]
+    seconds: f64,
+    /// Reports on their way at a time in `max` and `year`, submitted and not yet counted
+    #[arg(long, default_value_t = 20_000)]
+    window: u64,
+    /// Streams that reports are sent on
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
+    senders: u16,
+    /// Seconds that each limit and each other design is measured
+    #[arg(long, default_value_t = 4.0, value_parser = positive)]
+    limit_seconds: f64,
+    /// Measure no limits and no other designs
+    #[arg(long)]
+    no_limits: bool,
+    /// Send values packed in the order of the cells, and not by name
+    #[arg(long)]
+    dense: bool,
+    /// The seed of the made-up numbers
+    #[arg(long, default_value_t = 6)]
+    seed: u64,
+    /// Write the catalogue of the load to this directory, for a deployment to be provisioned with, and end
+    #[arg(long)]
+    write_catalogue: Option<PathBuf>,
+    /// What to log, as `info` or `aggregator=debug`
+    #[arg(long, default_value = "warn")]
+    log: telemetry::Filter,
+    #[command(flatten)]
+    deployment: Deployment,
+}
+
+/// A way of loading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Scenario {
+    /// One report at a time, each by a call of its own
+    Unary,
+    /// The deadline: every commune sends three forms at once
+    Burst,
+    /// As fast as it goes, with a bound on what is on its way
+    Max,
+    /// By the clock, at `--rate`
+    Steady,
+    /// By the clock, at half of what `max` sustained
+    Half,
+    /// Twelve months in order, five forms from every commune
+    Year,
+}
+
+/// Reports a second that `half` sends at least.
+const SLOWEST: f64 = 50.0;
+
+fn positive(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|number: &f64| number.is_finite() && *number > 0.0)
+        .ok_or("a number above 0 is wanted".to_owned())
+}
+
+fn main() -> ExitCode {
+    if let Some(ended) = apart::service() {
+        return ended;
+    }
+    match start(Arguments::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("load: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Says whether everything was right.
+fn start(mut arguments: Arguments) -> anyhow::Result<bool> {
+    if let Some(directory) = &arguments.write_catalogue {
+        world::write_catalogue(directory)?;
+        eprintln!("{}", directory.display());
+        return Ok(true);
+    }
+    if arguments.quick {
+        arguments.rate = arguments.rate.min(500.0);
+        arguments.seconds = arguments.seconds.min(3.0);
+        arguments.limit_seconds = arguments.limit_seconds.min(0.5);
+        arguments.window = arguments.window.min(2_000);
+    }
+    telemetry::init(&TelemetryConfig {
+        format: Format::Compact,
+        filter: arguments.log.clone(),
+        ..TelemetryConfig::default()
+    })?;
+    // The generator has threads of its own, so that its work can be told from that of the services beside it.
+    let threads = |name: &str| tokio::runtime::Builder::new_multi_thread().enable_all().thread_name(name).build();
+    let (services, generator) = (threads(world::SERVICES)?, threads(world::GENERATOR)?);
+    eprintln!("Khởi động… / Starting…");
+    let world = Arc::new(services.block_on(World::open(&arguments.deployment))?);
+    let measured = generator.block_on(generator.spawn(measure(Arc::clone(&world), arguments.clone())));
+    let catalogue = Arc::clone(&world.catalogue);
+    // Nothing else is to run beside the limits.
+    if let Some(world) = Arc::into_inner(world) {
+        services.block_on(world.close())?;
+    }
+    let mut figures = measured??;
+    if !arguments.no_limits {
+        let limits = generator.block_on(generator.spawn(limit(catalogue, figures.message, arguments.clone())))??;
+        figures.compare(limits);
+    }
+    if arguments.json {
+        println!("{}", figures.json());
+    }
+    Ok(figures.is_correct())
+}
+
+/// Runs the scenarios and checks what came of them.
+async fn measure(world: Arc<World>, arguments: Arguments) -> anyhow::Result<Figures> {
+    let tree = Arc::new(Tree::new(&world.catalogue)?);
+    let mut runs = Runs {
+        world: &world,
+        writer: writer(&world.catalogue, arguments.dense)?,
+        mix: Mix::new(tree, arguments.seed),
+        senders: usize::from(arguments.senders),
+    };
+    runs.mix.begin(3)?;
+    let mut figures = Figures::default();
+    let lasting = Duration::from_secs_f64(arguments.seconds);
+    for scenario in &arguments.scenarios {
+        let clock = |per_second| Pace::Clock { per_second, lasting };
+        let outcome = match scenario {
+            Scenario::Unary => {
+                let latency = runs.unary(if arguments.quick { 50 } else { 1_000 }).await?;
+                eprintln!("unary: {}", tell_latency(&latency));
+                figures.unary = Some(latency);
+                continue;
+            }
+            Scenario::Burst => {
+                runs.mix.begin(3)?;
+                let reports = if arguments.quick { 2_000 } else { u64::try_from(runs.mix.wave_len())? };
+                let pace = Pace::Count { on_their_way: u64::MAX, reports };
+                runs.run("burst", pace, Purity::Firsts).await?
+            }
+            Scenario::Max => {
+                runs.mix.begin(3)?;
+                let pace = Pace::Window { on_their_way: arguments.window, lasting };
+                runs.run("max", pace, Purity::Mixed).await?
+            }
+            Scenario::Steady => {
+                runs.mix.begin(3)?;
+                runs.run("steady", clock(arguments.rate), Purity::Mixed).await?
+            }
+            Scenario::Half => {
+                let max = figures.of("max").and_then(|max| max.sustained);
+                let half = max.context("`half` comes after `max`, on a deployment with --database")? / 2.0;
+                runs.mix.begin(3)?;
+                // A run too short to settle anything sustained nothing.
+                runs.run("half", clock(half.max(SLOWEST)), Purity::Mixed).await?
+            }
+            Scenario::Year => {
+                runs.mix.begin_year(DATA_SETS.len())?;
+                let year = u64::try_from(runs.mix.wave_len() * 12)?;
+                let reports = if arguments.quick { 2_000 } else { year };
+                let pace = Pace::Count { on_their_way: arguments.window, reports };
+                runs.run("year", pace, Purity::Firsts).await?
+            }
+        };
+        tell(&outcome);
+        figures.outcomes.push(outcome);
+    }
+    figures.database = match &world.database {
+        Some(url) => Some(database_size(url).await?),
+        None => None,
+    };
+    let again = figures.outcomes.iter().map(|outcome| outcome.again).sum();
+    eprintln!("Kiểm tra… / Checking…");
+    let checked = check::all(&world, &runs.mix, again).await?;
+    tell_checked(&checked);
+    figures.checked = checked;
+    figures.message = figures.of("max").or(figures.outcomes.last()).and_then(|outcome| outcome.message);
+    Ok(figures)
+}
+
+fn writer(catalogue: &Catalogue, dense: bool) -> anyhow::Result<Writer> {
+    let data_sets = DATA_SETS.iter().map(|code| catalogue.find_data_set(code));
+    let data_sets = data_sets.collect::<Option<Vec<_>>>().context("the catalogue is not that of the load")?;
+    Ok(Writer::new(&data_sets, dense))
+}
+
+/// Measures what limits the pipeline, and other designs, each alone.
+async fn limit(
+    catalogue: Arc<Catalogue>,
+    message: Option<(f64, usize)>,
+    arguments: Arguments,
+) -> anyhow::Result<Limits> {
+    let lasting = Duration::from_secs_f64(arguments.limit_seconds);
+    let mut mix = Mix::new(Arc::new(Tree::new(&catalogue)?), arguments.seed);
+    mix.begin(3)?;
+    // Where nobody tells, groups are as large as a collector makes them.
+    let (reports, bytes) = message.unwrap_or((180.0, 250_000));
+    eprintln!("Đo giới hạn… / Measuring limits…");
+    let in_memory_fold = limits::in_memory(&catalogue, &mix, lasting)?;
+    let grpc_stream =
+        limits::grpc(&mut mix, &writer(&catalogue, arguments.dense)?, usize::from(arguments.senders), lasting).await?;
+    let jetstream_publish = limits::jetstream(reports, bytes, lasting).await?;
+    let postgres = PostgresServer::start(PostgresOptions::default()).await?;
+    let postgres_upsert = limits::postgres(&mut mix, &postgres, lasting).await?;
+    let rivals = rivals::run(&mut mix, &postgres, lasting).await?;
+    Ok(Limits { jetstream_publish, grpc_stream, postgres_upsert, in_memory_fold, rivals })
+}
+
+/// Bytes of the database.
+async fn database_size(url: &str) -> anyhow::Result<u64> {
+    let mut connection = PgConnection::connect(url).await?;
+    let size: i64 =
+        sqlx::query_scalar("SELECT pg_database_size(current_database())").fetch_one(&mut connection).await?;
+    connection.close().await?;
+    Ok(u64::try_from(size)?)
+}
+
+fn tell_latency(latency: &Latency) -> String {
+    let ms = |quantile| latency.ms(quantile).map_or("–".to_owned(), |ms| format!("{ms:.1}"));
+    format!("p50 {} ms, p99 {} ms, max {} ms of {}", ms(0.5), ms(0.99), ms(1.0), latency.count())
+}
+
+fn tell(outcome: &Outcome) {
+    let Outcome { name, reports, acknowledged_in, counted_in, sustained, acknowledgement, watched, .. } = outcome;
+    let seconds = counted_in.unwrap_or(*acknowledged_in).as_secs_f64();
+    eprintln!("{name}: {reports} báo cáo / reports in {seconds:.2} s");
+    if let Some(sustained) = sustained {
+        let growing = if outcome.is_growing() { ", tồn đọng tăng / backlog growing" } else { "" };
+        eprintln!("  sustained {sustained:.0} reports/s{growing}");
+    }
+    eprintln!("  acknowledged {}", tell_latency(acknowledgement));
+    eprintln!("  fresh        {}", tell_latency(&watched.freshness));
+    eprintln!("  {}", outcome.parts);
+}
+
+fn tell_checked(checked: &Checked) {
+    let Checked { compared, recomputed, wrong } = checked;
+    eprintln!("  {compared} tổng so với bên gửi / totals compared with the generator's");
+    if let Some((totals, reports)) = recomputed {
+        eprintln!("  {totals} tổng tính lại từ {reports} báo cáo / totals recomputed from reports");
+    }
+    for wrong in wrong {
+        eprintln!("  SAI / WRONG: {wrong}");
+    }
+}

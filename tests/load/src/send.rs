@@ -1,0 +1,227 @@
+//! Pushing reports: streams that take what comes and note how each report was answered.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use client::Channel;
+use local::Door;
+use proto::{
+    encoded::{Answers, Encoded},
+    pb::collector::v1::{SubmitResponse, SubmitStreamResponse, submit_stream_response::Outcome},
+};
+use tokio::{sync::mpsc, task::JoinSet, time::Instant};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{client::Grpc, codegen::http::uri::PathAndQuery};
+
+use crate::latency::Latency;
+
+/// Requests that a stream may hold for the connection; beyond them the queue of the sender grows.
+const OUTGOING: usize = 256;
+
+/// A report on its way.
+#[derive(Clone, Debug)]
+pub(crate) struct Parcel {
+    pub(crate) request: Bytes,
+    /// When it arrived at the sender: waiting there counts.
+    pub(crate) due: Instant,
+}
+
+/// How many reports are where.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    /// Handed to the senders.
+    pub(crate) sent: AtomicU64,
+    /// Durable.
+    pub(crate) acknowledged: AtomicU64,
+    /// Refused for good.
+    pub(crate) refused: AtomicU64,
+    /// Asked for again.
+    pub(crate) again: AtomicU64,
+}
+
+impl Counts {
+    pub(crate) fn get(count: &AtomicU64) -> u64 {
+        count.load(Ordering::Relaxed)
+    }
+}
+
+/// The reports of a stream that are not answered, by their place in it.
+#[derive(Debug, Default)]
+struct Waiting {
+    /// The place of the first.
+    first: u64,
+    parcels: VecDeque<Option<Parcel>>,
+}
+
+impl Waiting {
+    fn push(&mut self, parcel: Parcel) {
+        self.parcels.push_back(Some(parcel));
+    }
+
+    fn take(&mut self, place: u64) -> Option<Parcel> {
+        let at = usize::try_from(place.checked_sub(self.first)?).ok()?;
+        let parcel = self.parcels.get_mut(at)?.take();
+        while self.parcels.front().is_some_and(Option::is_none) {
+            self.parcels.pop_front();
+            self.first += 1;
+        }
+        parcel
+    }
+}
+
+/// Several streams to one collector.
+#[derive(Debug)]
+pub(crate) struct Senders {
+    queues: Vec<mpsc::UnboundedSender<Parcel>>,
+    streams: JoinSet<anyhow::Result<Latency>>,
+    pub(crate) counts: Arc<Counts>,
+}
+
+impl Senders {
+    /// Connects that many.
+    pub(crate) async fn connect(collector: &Door, count: usize) -> anyhow::Result<Self> {
+        let counts = Arc::<Counts>::default();
+        let (mut queues, mut streams) = (Vec::new(), JoinSet::new());
+        for _ in 0..count {
+            let channel = collector.connect().await.context("connecting to the collector")?;
+            let (queue, parcels) = mpsc::unbounded_channel();
+            streams.spawn(stream(channel, queue.downgrade(), parcels, Arc::clone(&counts)));
+            queues.push(queue);
+        }
+        Ok(Self { queues, streams, counts })
+    }
+
+    /// Hands a report over. Those of one commune go the same way, so that they stay in order as long as they can.
+    pub(crate) fn send(&self, commune: usize, parcel: Parcel) {
+        self.counts.sent.fetch_add(1, Ordering::Relaxed);
+        // A stream that broke is told about by `finish`.
+        let _ = self.queues[commune % self.queues.len()].send(parcel);
+    }
+
+    /// Whether a stream broke.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.queues.iter().any(mpsc::UnboundedSender::is_closed)
+    }
+
+    /// Waits until every report is answered, and gives how long each waited for its acknowledgement.
+    ///
+    /// # Errors
+    /// When a stream broke, or nothing is answered for that long.
+    pub(crate) async fn finish(mut self, patience: Duration) -> anyhow::Result<(Latency, Arc<Counts>)> {
+        let Counts { sent, acknowledged, refused, .. } = &*self.counts;
+        let answered = || Counts::get(acknowledged) + Counts::get(refused);
+        let (mut seen, mut since) = (answered(), Instant::now());
+        while answered() < Counts::get(sent) && !self.is_broken() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            if answered() != seen {
+                (seen, since) = (answered(), Instant::now());
+            }
+            anyhow::ensure!(since.elapsed() < patience, "{} of {} reports are answered", seen, Counts::get(sent));
+        }
+        self.queues.clear();
+        let mut latency = Latency::new()?;
+        while let Some(stream) = self.streams.join_next().await {
+            latency.add(&stream??);
+        }
+        Ok((latency, self.counts))
+    }
+}
+
+fn locked(waiting: &Mutex<Waiting>) -> MutexGuard<'_, Waiting> {
+    waiting.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn stream(
+    channel: Channel,
+    queue: mpsc::WeakUnboundedSender<Parcel>,
+    mut parcels: mpsc::UnboundedReceiver<Parcel>,
+    counts: Arc<Counts>,
+) -> anyhow::Result<Latency> {
+    let waiting = Arc::new(Mutex::new(Waiting::default()));
+    let (outgoing, requests) = mpsc::channel(OUTGOING);
+    let noted = Arc::clone(&waiting);
+    tokio::spawn(async move {
+        while let Some(parcel) = parcels.recv().await {
+            let request = Encoded::from(parcel.request.clone());
+            locked(&noted).push(parcel);
+            if outgoing.send(request).await.is_err() {
+                return;
+            }
+        }
+    });
+    let mut grpc = Grpc::new(channel);
+    grpc.ready().await?;
+    let path = PathAndQuery::from_static("/tonghop.collector.v1.CollectorService/SubmitStream");
+    let requests = tonic::Request::new(ReceiverStream::new(requests));
+    let receipts = grpc.streaming(requests, path, Answers::<SubmitStreamResponse>::default()).await?;
+    let mut receipts = receipts.into_inner();
+    let mut latency = Latency::new()?;
+    while let Some(SubmitStreamResponse { index, outcome, .. }) = receipts.message().await? {
+        let parcel = locked(&waiting).take(index).context("a receipt for no report")?;
+        match outcome {
+            Some(Outcome::Acknowledgement(_)) => {
+                latency.record(parcel.due.elapsed());
+                counts.acknowledged.fetch_add(1, Ordering::Relaxed);
+            }
+            Some(Outcome::Refusal(refusal)) if refusal.retry_after.is_some() => {
+                counts.again.fetch_add(1, Ordering::Relaxed);
+                let queue = queue.upgrade().context("a report is asked for again after all were answered")?;
+                let after = refusal.retry_after.and_then(|after| Duration::try_from(after).ok()).unwrap_or_default();
+                tokio::spawn(async move {
+                    tokio::time::sleep(after).await;
+                    let _ = queue.send(parcel);
+                });
+            }
+            _ => {
+                counts.refused.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+    Ok(latency)
+}
+
+/// Submits reports one at a time, each by a call of its own.
+#[derive(Debug)]
+pub(crate) struct OneByOne(Grpc<Channel>);
+
+impl OneByOne {
+    pub(crate) async fn connect(collector: &Door) -> anyhow::Result<Self> {
+        Ok(Self(Grpc::new(collector.connect().await.context("connecting to the collector")?)))
+    }
+
+    /// Done when the report is durable.
+    pub(crate) async fn submit(&mut self, request: Bytes) -> anyhow::Result<()> {
+        self.0.ready().await?;
+        let path = PathAndQuery::from_static("/tonghop.collector.v1.CollectorService/Submit");
+        let request = tonic::Request::new(Encoded::from(request));
+        let answer = self.0.unary(request, path, Answers::<SubmitResponse>::default()).await?.into_inner();
+        answer.acknowledgement.context("an answer without an acknowledgement").map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn receipts_find_their_reports_in_any_order() {
+        let mut waiting = Waiting::default();
+        let parcel = |byte: u8| Parcel { request: vec![byte].into(), due: Instant::now() };
+        (0..5).for_each(|byte| waiting.push(parcel(byte)));
+        let taken = |waiting: &mut Waiting, place| waiting.take(place).map(|parcel| parcel.request[0]);
+        assert_eq!([1, 0, 3].map(|place| taken(&mut waiting, place)), [Some(1), Some(0), Some(3)]);
+        assert_eq!(waiting.first, 2, "what is answered is let go of");
+        waiting.push(parcel(5));
+        assert_eq!([0, 3, 6].map(|place| taken(&mut waiting, place)), [None; 3], "answered before, or never sent");
+        assert_eq!([2, 4, 5].map(|place| taken(&mut waiting, place)), [Some(2), Some(4), Some(5)]);
+        assert!(waiting.parcels.is_empty());
+    }
+}

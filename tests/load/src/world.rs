@@ -1,0 +1,233 @@
+//! Where everything is that is measured: a deployment, or the local stack. All that connects is here.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::Context as _;
+use client::{CertificateFiles, Credentials};
+use domain::Catalogue;
+use local::{Door, Stack, StackOptions};
+use messaging::{Connection, ConnectionConfig, Topology};
+use store::{Store, StoreConfig};
+use tempfile::TempDir;
+
+use crate::{
+    apart::Apart,
+    process::{Part, Who},
+};
+
+/// The threads of the services, where they share the generator's process.
+pub(crate) const SERVICES: &str = "services";
+/// The generator's own.
+pub(crate) const GENERATOR: &str = "generator";
+
+/// A deployment to measure. What is left out is not measured, and said so.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Deployment {
+    /// The collector of a deployment, `https://HOST:PORT`; without, everything is started on this machine
+    #[arg(long, requires = "query")]
+    collector: Option<String>,
+    /// Its query service
+    #[arg(long, requires = "collector")]
+    query: Option<String>,
+    /// The PEM file of the authority of its certificates
+    #[arg(long)]
+    ca: Option<PathBuf>,
+    /// The PEM file of the certificate of somebody who may submit and read everything
+    #[arg(long, requires = "key")]
+    cert: Option<PathBuf>,
+    /// The PEM file of its key
+    #[arg(long, requires = "cert")]
+    key: Option<PathBuf>,
+    /// Its NATS server: without, there is no freshness
+    #[arg(long)]
+    nats: Option<String>,
+    /// The file with the seed of a user of NATS who may read TOTALS
+    #[arg(long)]
+    nats_seed: Option<PathBuf>,
+    /// Where its NATS server tells its statistics, `http://HOST:PORT`: without, streams are not measured
+    #[arg(long)]
+    nats_monitoring: Option<String>,
+    /// Its database: without, backlogs are not known and totals are not recomputed
+    #[arg(long)]
+    database: Option<String>,
+    /// The file with the password of its user
+    #[arg(long)]
+    database_password: Option<PathBuf>,
+    /// A process of it on this machine, `NAME=PID`; may be given again. With its children where the name is postgres
+    #[arg(long = "pid", value_parser = Part::parse)]
+    pids: Vec<Part>,
+    /// Start the services as processes of their own, not in the generator's
+    #[arg(long, conflicts_with = "collector")]
+    processes: bool,
+}
+
+/// What was started here.
+#[derive(Debug)]
+enum Ours {
+    Together(Box<Stack>),
+    Apart(Box<Apart>),
+}
+
+/// What is measured.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) collector: Door,
+    pub(crate) query: Door,
+    pub(crate) connection: Option<Connection>,
+    pub(crate) store: Option<Store>,
+    /// Where NATS tells its statistics.
+    pub(crate) monitoring: Option<String>,
+    /// For questions that no service asks: how large the database is.
+    pub(crate) database: Option<String>,
+    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) parts: Vec<Part>,
+    ours: Option<Ours>,
+    _catalogue_dir: TempDir,
+}
+
+impl World {
+    /// Connects to the deployment, or starts the local stack.
+    pub(crate) async fn open(deployment: &Deployment) -> anyhow::Result<Self> {
+        let dir = catalogue_dir()?;
+        match (&deployment.collector, &deployment.query) {
+            (Some(collector), Some(query)) => Self::connect(deployment, collector, query, dir).await,
+            _ if deployment.processes => Self::start_apart(dir).await,
+            _ => Self::start(dir).await,
+        }
+    }
+
+    async fn start(dir: TempDir) -> anyhow::Result<Self> {
+        let options = StackOptions {
+            catalogue: dir.path().to_owned(),
+            topology: Topology::default(),
+            collector_port: 0,
+            query_port: 0,
+        };
+        let stack = Stack::start(options).await?;
+        let parts = vec![
+            Part { name: "nats".to_owned(), who: Who::Process(stack.nats().pid()) },
+            Part { name: "postgres".to_owned(), who: Who::Family(stack.postgres().pid()) },
+            Part { name: SERVICES.to_owned(), who: Who::Threads(SERVICES) },
+            Part { name: GENERATOR.to_owned(), who: Who::Threads(GENERATOR) },
+        ];
+        Ok(Self {
+            collector: stack.collector.clone(),
+            query: stack.query.clone(),
+            connection: Some(stack.connection.clone()),
+            store: Some(stack.store.clone()),
+            monitoring: Some(stack.nats().monitoring_url()),
+            database: Some(stack.postgres().url()),
+            catalogue: Arc::clone(&stack.catalogue),
+            parts,
+            ours: Some(Ours::Together(Box::new(stack))),
+            _catalogue_dir: dir,
+        })
+    }
+
+    async fn start_apart(dir: TempDir) -> anyhow::Result<Self> {
+        let apart = Apart::start(dir.path(), &Topology::default()).await?;
+        let mut parts = vec![
+            Part { name: "nats".to_owned(), who: Who::Process(apart.nats.pid()) },
+            Part { name: "postgres".to_owned(), who: Who::Family(apart.postgres.pid()) },
+            Part { name: GENERATOR.to_owned(), who: Who::Threads(GENERATOR) },
+        ];
+        let services = apart.pids.iter().map(|(name, pid)| Part { name: (*name).to_owned(), who: Who::Process(*pid) });
+        parts.extend(services);
+        Ok(Self {
+            collector: apart.collector.clone(),
+            query: apart.query.clone(),
+            connection: Some(apart.connection.clone()),
+            store: Some(apart.store.clone()),
+            monitoring: Some(apart.nats.monitoring_url()),
+            database: Some(apart.postgres.url()),
+            catalogue: Arc::clone(&apart.catalogue),
+            parts,
+            ours: Some(Ours::Apart(Box::new(apart))),
+            _catalogue_dir: dir,
+        })
+    }
+
+    async fn connect(deployment: &Deployment, collector: &str, query: &str, dir: TempDir) -> anyhow::Result<Self> {
+        let certificate = deployment.cert.clone().zip(deployment.key.clone());
+        let certificate = certificate.map(|(certificate, key)| CertificateFiles { certificate, key });
+        let credentials = Credentials { ca: deployment.ca.clone(), certificate, token: None };
+        let door = |url: &str| Door { url: url.to_owned(), credentials: credentials.clone() };
+        let mut connection = None;
+        if let Some(url) = &deployment.nats {
+            let (ca, seed) = (deployment.ca.clone(), deployment.nats_seed.clone());
+            connection =
+                Some(Connection::open("load", &ConnectionConfig { ca, seed, ..ConnectionConfig::to(url) }).await?);
+        }
+        let mut store = None;
+        if let Some(url) = &deployment.database {
+            let (ca, password) = (deployment.ca.clone(), deployment.database_password.clone());
+            store = Some(Store::connect("load", &StoreConfig { ca, password, ..StoreConfig::to(url) }).await?);
+        }
+        let mut parts = deployment.pids.clone();
+        parts.push(Part { name: GENERATOR.to_owned(), who: Who::Threads(GENERATOR) });
+        Ok(Self {
+            collector: door(collector),
+            query: door(query),
+            connection,
+            store,
+            monitoring: deployment.nats_monitoring.clone(),
+            database: deployment.database.clone().filter(|_| deployment.database_password.is_none()),
+            catalogue: Arc::new(catalogue::load(dir.path())?.catalogue),
+            parts,
+            ours: None,
+            _catalogue_dir: dir,
+        })
+    }
+
+    /// How many acknowledged reports have a fate; not known without a database.
+    pub(crate) async fn settled(&self) -> anyhow::Result<Option<u64>> {
+        match &self.store {
+            None => Ok(None),
+            Some(store) => Ok(Some(u64::try_from(store.fate_counts().await?.settled())?)),
+        }
+    }
+
+    /// Whether it was started here and empty.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.ours.is_some()
+    }
+
+    /// Stops what was started.
+    pub(crate) async fn close(self) -> anyhow::Result<()> {
+        match self.ours {
+            Some(Ours::Together(stack)) => stack.stop().await,
+            Some(Ours::Apart(apart)) => apart.stop().await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// A directory with the catalogue of the load: its own forms on the administrative tree of de06. Removed when dropped.
+pub(crate) fn catalogue_dir() -> anyhow::Result<TempDir> {
+    let dir = tempfile::tempdir()?;
+    write_catalogue(dir.path())?;
+    Ok(dir)
+}
+
+/// Writes that catalogue to a directory, for a deployment to be provisioned with.
+pub(crate) fn write_catalogue(to: &Path) -> anyhow::Result<()> {
+    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("catalogue");
+    let de06 = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/catalogue/de06");
+    let copy = |from: &Path, name: &str| {
+        std::fs::copy(from.join(name), to.join(name)).map(drop).with_context(|| format!("copying {name}"))
+    };
+    std::fs::create_dir_all(to.join("data_sets"))?;
+    for name in ["catalogue.toml", "data_elements.csv"] {
+        copy(&ours, name)?;
+    }
+    for data_set in crate::mix::DATA_SETS {
+        copy(&ours, &format!("data_sets/{data_set}.toml"))?;
+    }
+    for name in ["levels.csv", "org_units.csv"] {
+        copy(&de06, name)?;
+    }
+    Ok(())
+}
