@@ -11,7 +11,7 @@ mod fold;
 mod metrics;
 mod overdue;
 mod publish;
-pub mod reconcile;
+mod reconcile;
 mod refusals;
 pub mod replay;
 mod steps;
@@ -65,7 +65,9 @@ struct Shared {
     limits: Limits,
     /// As many batches are in a transaction at a time.
     transactions: Semaphore,
+    /// How many totals are known to be wrong.
     mismatches: Known,
+    /// How much of the audit log was not as it was written when this aggregator last looked.
     audit_faults: Known,
 }
 
@@ -101,18 +103,6 @@ impl Aggregator {
     #[must_use]
     pub fn admin_addr(&self) -> SocketAddr {
         self.admin.local_addr()
-    }
-
-    /// How many totals are known to be wrong; for the metrics.
-    #[must_use]
-    pub fn mismatches(&self) -> Known {
-        self.shared.mismatches.clone()
-    }
-
-    /// How much of the audit log was not as it was written when this aggregator last looked; for the metrics.
-    #[must_use]
-    pub fn audit_faults(&self) -> Known {
-        self.shared.audit_faults.clone()
     }
 
     /// Counts until shutdown is requested; batches in a transaction are committed and their events published first.

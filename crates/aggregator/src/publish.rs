@@ -106,6 +106,9 @@ async fn publish(
 
 async fn publish_in_order(shared: &Shared, partition: Partition, events: &[Outgoing]) -> Result<(), PublishError> {
     const TRIES: usize = 8;
+    if events.is_empty() {
+        return Ok(());
+    }
     let publisher = Publisher::new(shared.connection.clone());
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
     let began = Instant::now();

@@ -3,10 +3,7 @@
 //! aggregator knows.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -18,14 +15,13 @@ use tokio::time::Instant;
 
 use crate::Shared;
 
-/// A number for the metrics, as it is known at present. Cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub struct Known(Arc<AtomicU64>);
+/// A number for the metrics, as it is known at present.
+#[derive(Debug, Default)]
+pub(crate) struct Known(AtomicU64);
 
 impl Known {
     /// The number.
-    #[must_use]
-    pub fn get(&self) -> u64 {
+    pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 
