@@ -40,7 +40,8 @@ async fn what_is_in_quarantine_is_judged_again_and_counts_once() {
     services.validator = world.service("validator").await;
     services.submit(&report("31501", 1, vec![int("id_eligible_citizens", 10)])).await.unwrap();
     world.settled(1).await;
-    let (url, nats) = (world.postgres.url(), world.nats.url());
+    let (url, as_provision) = (world.postgres.url(), world.as_provision());
+    let as_provision: Vec<_> = as_provision.iter().map(String::as_str).collect();
     let list = async |more: &[&str]| {
         tonghop(0, &[&["quarantine", "list", "--database", &url, "--json"], more].concat()).await.objects()
     };
@@ -55,8 +56,8 @@ async fn what_is_in_quarantine_is_judged_again_and_counts_once() {
     assert!(shown.contains("a newer program wrote it") && shown.contains("31498"), "{shown}");
 
     let retry = async |code: i32, id: &str| {
-        tonghop(code, &["quarantine", "retry", id, "--database", &url, "--nats", &nats, "--as", "lan", "--lang", "en"])
-            .await
+        let retry = ["quarantine", "retry", id, "--as", "lan", "--lang", "en"];
+        tonghop(code, &[&retry, &as_provision[..]].concat()).await
     };
     for _ in 0..2 {
         retry(0, &id).await;

@@ -1,7 +1,7 @@
 //! Totals that are wrong are noticed, and put right while services go on.
 
 use sqlx::{AssertSqlSafe, PgPool};
-use tests::{Events, Load, World, checks::all_is_well, eventually, int, report, tonghop};
+use tests::{Events, Load, Ran, World, checks::all_is_well, eventually, int, report, tonghop};
 
 async fn falsify(world: &World, statements: &[&str]) {
     let database = PgPool::connect(&world.postgres.url()).await.unwrap();
@@ -9,6 +9,13 @@ async fn falsify(world: &World, statements: &[&str]) {
         let rows = sqlx::query(AssertSqlSafe(*statement)).execute(&database).await.unwrap().rows_affected();
         assert!(rows > 0, "{statement}");
     }
+}
+
+/// Replays as operators do.
+async fn replay(world: &World, code: i32, more: &[&str]) -> Ran {
+    let as_provision = world.as_provision();
+    let given = as_provision.iter().map(String::as_str);
+    tonghop(code, &["replay"].into_iter().chain(given).chain(more.iter().copied()).collect::<Vec<_>>()).await
 }
 
 /// Goal: a reconciler recomputes all totals and then one period after the other: it finds nothing where nothing is wrong, counts
@@ -48,7 +55,7 @@ async fn a_wrong_total_is_noticed_by_itself() {
         .await
     };
     assert!((1..=5).contains(&mismatches(false).await));
-    tonghop(0, &["replay", "--swap", "--database", &world.postgres.url(), "--nats", &world.nats.url()]).await;
+    replay(&world, 0, &["--swap"]).await;
     mismatches(true).await;
 }
 
@@ -71,12 +78,12 @@ async fn a_replay_puts_totals_right_and_tells_followers() {
         "UPDATE total SET contributing[1] = contributing[1] + 1 WHERE org_unit = 'VN' AND period = 'latest'",
     ];
     falsify(&world, &wrong).await;
-    let (url, nats) = (world.postgres.url(), world.nats.url());
-    let found = tonghop(1, &["replay", "--database", &url, "--nats", &nats, "--json"]).await.object();
+    let url = world.postgres.url();
+    let found = replay(&world, 1, &["--json"]).await.object();
     assert_eq!(found["mismatches"], 3);
     assert_eq!(world.store.verify().await.unwrap().mismatches, 3, "nothing was changed");
 
-    let swapped = tonghop(0, &["replay", "--swap", "--database", &url, "--nats", &nats, "--as", "lan", "--json"]).await;
+    let swapped = replay(&world, 0, &["--swap", "--as", "lan", "--json"]).await;
     assert_eq!(swapped.objects()[1], serde_json::json!({"units": 3, "untold": 0}));
     world.verified().await;
     let after =
@@ -104,7 +111,7 @@ async fn a_replay_puts_totals_right_and_tells_followers() {
     assert_eq!(counted.version, after.version + 1);
     events.agree_with(&counted).await;
     assert_eq!(versions("totals.v1.province.94.identity.202211").epoch, 2);
-    let nothing = tonghop(0, &["replay", "--swap", "--database", &url, "--nats", &nats, "--json"]).await.object();
+    let nothing = replay(&world, 0, &["--swap", "--json"]).await.object();
     assert_eq!(nothing["mismatches"], 0);
     let audited = tonghop(0, &["audit", "show", "--principal", "lan", "--database", &url, "--json"]).await.object();
     assert_eq!(audited["fields"][1], "replay");
@@ -121,7 +128,6 @@ async fn a_replay_amid_a_load_loses_nothing() {
     let events = Events::follow(&world).await;
     let load = Load::of(REPORTS, 51);
     let sending = services.send(&load.reports);
-    let (url, nats) = (world.postgres.url(), world.nats.url());
     for share in 1..=2 {
         sending.allow(REPORTS / 2 * share);
         sending.acknowledged(REPORTS / 4 * share).await;
@@ -131,7 +137,7 @@ async fn a_replay_amid_a_load_loses_nothing() {
         })
         .await;
         falsify(&world, &["UPDATE total SET sums[1] = sums[1] + 1 WHERE org_unit = 'VN'"]).await;
-        tonghop(0, &["replay", "--swap", "--database", &url, "--nats", &nats]).await;
+        replay(&world, 0, &["--swap"]).await;
     }
     sending.allow(REPORTS);
     let sent = sending.finish().await;

@@ -45,7 +45,10 @@ impl Operator {
             ("PGDATA", server.join("data").to_str().unwrap().to_owned()),
             // The server's own account writes there.
             ("BACKUPS", server.join("backups").to_str().unwrap().to_owned()),
-            ("NATS", world.nats.url()),
+            // As whom operators run what changes something.
+            ("NATS", world.nats.tls_url()),
+            ("TONGHOP_NATS_CA", world.keys.layout().ca().to_str().unwrap().to_owned()),
+            ("TONGHOP_NATS_SEED", world.keys.layout().nats_seed("provision").to_str().unwrap().to_owned()),
             ("KEYS", named("")),
             ("ANCHORS", named("anchors")),
             ("CATALOGUE", world.catalogue_dir.to_str().unwrap().to_owned()),

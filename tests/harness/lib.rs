@@ -185,6 +185,23 @@ impl World {
         Publisher::new(self.connection.clone()).publish_sealed(message, &seal).await.unwrap();
     }
 
+    /// The servers, for the commands with which operators change something, as whom they run them.
+    #[must_use]
+    pub fn as_provision(&self) -> Vec<String> {
+        let layout = self.keys.layout();
+        let database = self.postgres.address().replace("://", &format!("://{}@", Role::Provision.name()));
+        let file = |path: PathBuf| path.to_str().unwrap().to_owned();
+        let given = [
+            ("--nats", self.nats.tls_url()),
+            ("--nats-ca", file(layout.ca())),
+            ("--nats-seed", file(layout.nats_seed("provision"))),
+            ("--database", database),
+            ("--database-ca", file(layout.ca())),
+            ("--database-password-file", file(layout.postgres_password("provision"))),
+        ];
+        given.into_iter().flat_map(|(option, value)| [option.to_owned(), value]).collect()
+    }
+
     fn config(&self, name: &str, more: &str) -> String {
         let catalogue = &self.catalogue_dir;
         let layout = self.keys.layout();

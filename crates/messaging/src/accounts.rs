@@ -26,7 +26,7 @@ pub enum User {
     Aggregator,
     /// Answers questions.
     Query,
-    /// Makes streams and consumers.
+    /// Makes streams and consumers, and does what operators ask for: judging again, bringing together after a restore.
     Provision,
     /// Looks, and changes nothing.
     Monitor,
@@ -93,7 +93,12 @@ impl User {
                 // A partner's, to begin again. The consumer that validators share is on another stream.
                 let anew = [TOTALS, FATES].map(|stream| format!("$JS.API.CONSUMER.DELETE.{stream}.*"));
                 let make = ["STREAM.INFO.*", "STREAM.CREATE.*", "CONSUMER.INFO.*.*", "CONSUMER.CREATE.*.>"];
-                [ask(&make), anew.to_vec()].concat()
+                // What an operator has judged or counted again, and what was told when a database was restored.
+                let again = own(&[subjects::RETRY, "reports.accepted.*", "reports.rejected.*"]);
+                let kept = [REPORTS, VERDICTS].map(|stream| format!("$JS.API.STREAM.MSG.GET.{stream}"));
+                let reads = [REPORTS, TOTALS].map(|stream| format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.*"));
+                let last = ask(&[&format!("DIRECT.GET.{TOTALS}.{}", TOTALS_SUBJECTS[0])]);
+                [ask(&make), anew.to_vec(), again, kept.to_vec(), reads.to_vec(), last].concat()
             }
             Self::Monitor => {
                 let looks =
@@ -104,6 +109,14 @@ impl User {
             }
             Self::Operator => return None,
         })
+    }
+}
+
+impl User {
+    /// What is not meant by what it may. A copy that is judged again takes another message's place: a collector that was broken
+    /// into could take the place of reports that it acknowledged.
+    fn must_not_publish(self) -> Option<&'static str> {
+        (self == Self::Collector).then_some(subjects::RETRY)
     }
 }
 
@@ -142,11 +155,12 @@ pub fn accounts(users: &[(User, String)]) -> String {
             None => writeln!(text, "      # {name}\n      {{ nkey: {nkey} }}"),
             Some(may) => {
                 let may: String = may.iter().map(|subject| format!("          \"{subject}\"\n")).collect();
+                let never = user.must_not_publish().map_or(String::new(), |subject| format!(", deny: [\"{subject}\"]"));
                 let inbox = format!("subscribe: {{ allow: [\"{}.>\"] }}", subjects::inbox(nkey));
                 writeln!(
                     text,
                     "      # {name}\n      {{ nkey: {nkey}, permissions: {{\n        {inbox}\n        publish: {{ allow: [\n\
-                     {may}        ] }}\n      }} }}"
+                     {may}        ]{never} }}\n      }} }}"
                 )
             }
         };
