@@ -71,15 +71,12 @@ async fn commit_now(shared: &Shared, partition: Partition, batch: Batch) -> Resu
     let reports = judged.len();
     let mut transaction = shared.store.begin(partition.number(), after).await?;
 
-    let needed = settle::needed(judged.iter().filter_map(accepted));
+    know_catalogues(shared, judged.iter().map(Judged::provenance)).await?;
+    let needed = settle::needed(&shared.versions.known(), judged.iter().filter_map(accepted));
     let ids: Vec<_> = judged.iter().filter_map(Judged::submission_id).collect();
     let origins: Vec<_> = judged.iter().map(|judged| judged.provenance().origin).collect();
     let mut standing = transaction.series(&needed).await?;
-    know_catalogues(
-        shared,
-        judged.iter().map(Judged::provenance).chain(standing.iter().map(|stored| &stored.provenance)),
-    )
-    .await?;
+    know_catalogues(shared, standing.iter().map(|stored| &stored.provenance)).await?;
     let mut catalogues = shared.versions.known();
     let further = settle::needed_further(&catalogues, &needed, &standing).map_err(FoldError::from)?;
     if !further.is_empty() {

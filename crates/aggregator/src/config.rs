@@ -61,7 +61,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            max_batch: 5_000,
+            max_batch: 10_000,
             transactions: 4,
             unpublished_batches: 4,
             lease_check: Duration::from_secs(1),

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use domain::{
     Calendar, DataSetCode, LevelIx, PeriodType,
     catalogue::{CategoryOption, Cell, DataSetParts, LevelSet, Schedule, ValueType},
+    window,
 };
 use serde::Deserialize;
 use toml::Spanned;
@@ -41,6 +42,7 @@ struct Row {
     name_en: Spanned<String>,
     period_type: Spanned<String>,
     calendar: Spanned<String>,
+    longer_periods: Option<Codes>,
     levels: Codes,
     closes_after_days: Option<Spanned<u16>>,
     outliers: Option<Codes>,
@@ -108,13 +110,23 @@ fn read_data_set(
     }
     let rules = rules::read(file, rule_rows.into_iter().map(|(_, row)| row).collect(), cells.as_deref(), faults);
 
-    let Row { name_vi, name_en, period_type, calendar, levels: level_codes, closes_after_days: _, outliers } = row?;
+    let Row {
+        name_vi,
+        name_en,
+        period_type,
+        calendar,
+        longer_periods,
+        levels: level_codes,
+        closes_after_days: _,
+        outliers,
+    } = row?;
     let place = |text: &Spanned<String>| file.place(text.span().start);
     filled(place(&name_vi), [("name_vi", name_vi.get_ref())], faults);
     filled(place(&name_en), [("name_en", name_en.get_ref())], faults);
     let period_type = parsed::<PeriodType>((place(&period_type), "period_type"), period_type.get_ref(), faults);
     let calendar =
         calendar.get_ref().parse::<Calendar>().map_err(|error| faults.add(place(&calendar), error.to_string())).ok();
+    let longer_periods = period_type.map(|own| read_longer_periods(file, longer_periods.as_ref(), own, faults));
     let (levels, cells) = (levels?, cells?);
     let outliers = outliers.map_or_else(Vec::new, |codes| read_outliers(file, &codes, &cells, faults));
     if faults.count() == before {
@@ -144,6 +156,7 @@ fn read_data_set(
         name_en: name_en.into_inner(),
         period_type: period_type?,
         calendar: calendar?,
+        longer_periods: longer_periods?,
         levels,
         schedule,
         cells,
@@ -153,6 +166,36 @@ fn read_data_set(
         indicators: Vec::new(),
         targets: Vec::new(),
     })
+}
+
+/// The kinds of longer period that have totals too: all there are, unless the file lists those it wants.
+fn read_longer_periods(
+    file: TextFile<'_>,
+    listed: Option<&Codes>,
+    own: PeriodType,
+    faults: &mut Faults,
+) -> Vec<PeriodType> {
+    let Some(listed) = listed else { return window::kinds(own).collect() };
+    let known: Vec<_> = window::kinds(own).map(PeriodType::as_str).collect();
+    let mut kinds = Vec::new();
+    for name in listed.get_ref() {
+        let place = file.place(name.span().start);
+        match window::kinds(own).find(|kind| kind.as_str() == name.get_ref()) {
+            Some(kind) if kinds.contains(&kind) => {
+                faults.add(place, format!("`{kind}` is listed twice in longer_periods"));
+            }
+            Some(kind) => kinds.push(kind),
+            None => {
+                let known = known.join("`, `");
+                faults.add(
+                    place,
+                    format!("`{}` is no longer period of a form by the {own}; `{known}` are", name.get_ref()),
+                );
+            }
+        }
+    }
+    kinds.sort_unstable();
+    kinds
 }
 
 /// When reports come in. `levels` are those that report, none where they have a fault.
@@ -374,6 +417,20 @@ mod tests {
     }
 
     #[test]
+    fn longer_periods_are_all_there_are_or_those_that_are_listed() {
+        use PeriodType::{HalfYear, Latest, Month, Quarter, Year};
+        assert_eq!(edited([]).unwrap().longer_periods(), [Month, Quarter, HalfYear, Year, Latest]);
+        let listing = |list: &str| {
+            edited([("calendar = \"gregorian\"", &*format!("calendar = \"gregorian\"\nlonger_periods = {list}"))])
+        };
+        assert_eq!(listing(r#"["year", "month"]"#).unwrap().longer_periods(), [Month, Year]);
+        assert_eq!(listing("[]").unwrap().longer_periods(), []);
+        let told = listing(r#"["year", "day", "year"]"#).unwrap_err();
+        assert!(told.contains("`day` is no longer period of a form by the week; `month`, `quarter`"), "{told}");
+        assert!(told.contains("`year` is listed twice in longer_periods"), "{told}");
+    }
+
+    #[test]
     fn options_and_levels_of_a_cell_can_be_chosen() {
         let data_set = edited([
             ("\"by_kind\" }", "\"by_kind\", options = [\"soup\"] }"),
@@ -402,7 +459,7 @@ mod tests {
         assert_eq!(fault([("[\"school\"]", "[]")]), "data_sets/meals.toml:5: levels names none; name at least one");
         assert_eq!(
             fault([("name_vi", "ten_vi")]),
-            "data_sets/meals.toml:1: unknown field `ten_vi`, expected one of `name_vi`, `name_en`, `period_type`, `calendar`, `levels`, `closes_after_days`, `outliers`"
+            "data_sets/meals.toml:1: unknown field `ten_vi`, expected one of `name_vi`, `name_en`, `period_type`, `calendar`, `longer_periods`, `levels`, `closes_after_days`, `outliers`"
         );
     }
 

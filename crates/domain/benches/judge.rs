@@ -81,6 +81,7 @@ fn catalogue() -> Catalogue {
             name_en: code.to_owned(),
             period_type: PeriodType::Month,
             calendar: Calendar::Decree09,
+            longer_periods: domain::window::kinds(PeriodType::Month).collect(),
             levels: [COMMUNE].into_iter().collect(),
             schedule: Schedule { deadlines: vec![(COMMUNE, 60)], closes_after: Some(90) },
             cells: (0..CELLS).map(cell).collect(),

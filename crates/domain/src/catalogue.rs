@@ -336,6 +336,8 @@ pub struct DataSetParts {
     pub period_type: PeriodType,
     /// The calendar that cuts the periods.
     pub calendar: Calendar,
+    /// The kinds of longer period that have totals too, from the shortest to the longest.
+    pub longer_periods: Vec<PeriodType>,
     /// The levels whose units report it.
     pub levels: LevelSet,
     /// When its reports come in.
@@ -419,6 +421,12 @@ impl DataSet {
     #[must_use]
     pub fn calendar(&self) -> Calendar {
         self.parts.calendar
+    }
+
+    /// The kinds of longer period that have totals too, from the shortest to the longest.
+    #[must_use]
+    pub fn longer_periods(&self) -> &[PeriodType] {
+        &self.parts.longer_periods
     }
 
     /// The levels whose units report it.
@@ -610,17 +618,16 @@ impl Catalogue {
         self.tree.on(data_set.last_day(period))
     }
 
-    /// The longer periods in whose totals the reports of one of a data set's periods count: from the month up those that its
-    /// last day lies in, then `latest`, which begins anew whenever the shape of the tree changes.
+    /// The longer periods in whose totals the reports of one of a data set's periods count: of the kinds that the data set has
+    /// those that its last day lies in; `latest` begins anew whenever the shape of the tree changes.
     #[must_use]
     pub fn windows(&self, data_set: &DataSet, period: Period) -> Vec<Period> {
         let last = data_set.last_day(period);
-        let longer = [PeriodType::Month, PeriodType::Quarter, PeriodType::HalfYear, PeriodType::Year];
-        let longer = longer.into_iter().filter(|kind| *kind > data_set.period_type());
-        let mut windows: Vec<_> =
-            longer.filter_map(|kind| Period::containing(kind, data_set.calendar(), last)).collect();
-        windows.push(Period::latest_since(self.tree.on(last).since()));
-        windows
+        let longer = data_set.longer_periods().iter().filter_map(|kind| match kind {
+            PeriodType::Latest => Some(Period::latest_since(self.tree.on(last).since())),
+            kind => Period::containing(*kind, data_set.calendar(), last),
+        });
+        longer.collect()
     }
 
     /// Where a unit's report of a period counts in the totals of a longer one: the unit of the longer period's tree, and

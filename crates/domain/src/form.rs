@@ -41,6 +41,7 @@ pub(crate) fn form(cells: Vec<Cell>) -> DataSet {
         name_en: "Form".to_owned(),
         period_type: PeriodType::Month,
         calendar: Calendar::Gregorian,
+        longer_periods: crate::window::kinds(PeriodType::Month).collect(),
         levels: LevelSet::default(),
         schedule: Schedule::default(),
         cells,

@@ -18,7 +18,9 @@ pub(crate) struct Place<'c> {
     pub(crate) catalogue: &'c Catalogue,
     pub(crate) data_set: &'c DataSet,
     pub(crate) period: Period,
-    /// In the tree that reports the period.
+    /// The tree that reports the period.
+    pub(crate) tree: &'c Vintage,
+    /// In that tree.
     pub(crate) unit: UnitIx,
 }
 
@@ -39,25 +41,25 @@ impl<'c> Place<'c> {
         let data_set = catalogue
             .find_data_set(key.data_set.as_str())
             .ok_or_else(|| SettleError::DataSet(version.clone(), key.data_set.clone()))?;
-        let unit = catalogue
-            .vintage(data_set, key.period)
+        let tree = catalogue.vintage(data_set, key.period);
+        let unit = tree
             .find(key.org_unit.as_str())
             .ok_or_else(|| SettleError::OrgUnit(version.clone(), key.org_unit.clone(), key.period))?;
         let (given, cells) = (values.map_or(0, |values| values.as_slice().len()), data_set.cells().len());
         if given > cells {
             return Err(SettleError::Cells { version: version.clone(), data_set: key.data_set.clone(), given, cells });
         }
-        Ok(Self { catalogue, data_set, period: key.period, unit })
+        Ok(Self { catalogue, data_set, period: key.period, tree, unit })
     }
 
     pub(crate) fn level(&self) -> LevelIx {
-        self.catalogue.vintage(self.data_set, self.period).unit(self.unit).level
+        self.tree.unit(self.unit).level
     }
 
     /// The tree to which a period's totals belong.
     pub(crate) fn vintage(&self, period: Period) -> &'c Vintage {
-        if period.kind() == crate::PeriodType::Latest {
-            return self.catalogue.vintage(self.data_set, self.period); // of the same shape
+        if period == self.period || period.kind() == crate::PeriodType::Latest {
+            return self.tree; // `latest` has trees of one shape
         }
         self.catalogue.vintage(self.data_set, period)
     }
@@ -96,10 +98,6 @@ pub(crate) struct Differences<'c>(Vec<(Place<'c>, Entry, Tally)>);
 
 impl<'c> Differences<'c> {
     /// The tally that goes in where a report does.
-    fn at(&mut self, place: Place<'c>, period: Period) -> &mut Tally {
-        self.at_entry(place, place.entry(period))
-    }
-
     fn at_entry(&mut self, place: Place<'c>, entry: Entry) -> &mut Tally {
         let found = self.0.iter().position(|(other, at, _)| *at == entry && place.is_same(other));
         let found = found.unwrap_or_else(|| {
@@ -185,6 +183,13 @@ pub(crate) fn added<'c>(series: &[Filed<'_, 'c>], period: Period) -> Differences
     differences
 }
 
+/// A report in a longer period it lies in, with where it enters its totals.
+#[derive(Clone, Copy, Debug)]
+struct Entered<'a, 'c> {
+    filed: Filed<'a, 'c>,
+    entry: Entry,
+}
+
 /// A unit's report for one period as it counted and as it counts, between its reports for other periods.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Turn<'a, 'c> {
@@ -214,7 +219,7 @@ impl<'a, 'c> Turn<'a, 'c> {
         let mut differences = Differences::default();
         for (filed, sign) in [(self.before, -1), (self.after, 1)] {
             let Some(filed) = filed else { continue };
-            let tally = differences.at(filed.place, self.period);
+            let tally = differences.at_entry(filed.place, filed.place.entry(self.period));
             tally.reported += sign;
             tally.on_time += sign * i64::from(filed.on_time);
             tally.warned += sign * i64::from(filed.warned);
@@ -230,32 +235,39 @@ impl<'a, 'c> Turn<'a, 'c> {
     /// What it adds to the totals of a longer period.
     pub(crate) fn within(&self, window: Period) -> Differences<'c> {
         let mut differences = Differences::default();
-        let inside = |filed: &Filed<'a, 'c>| filed.lies_in(window);
-        let (before, after) = (self.before.filter(inside), self.after.filter(inside));
-        for (filed, sign) in [(before, -1), (after, 1)] {
-            let Some(filed) = filed else { continue };
-            let cells = filed.place.data_set.cells();
-            for (cell, value) in filed.values.as_slice().iter().enumerate() {
-                if let Some(value) = value.filter(|_| cells[cell].element.time_aggregation == TimeAggregation::Sum) {
-                    differences.at(filed.place, window).count(cell, value, sign);
-                }
+        // Where each enters is looked up once, and not for every cell.
+        let inside =
+            |filed: Filed<'a, 'c>| filed.lies_in(window).then(|| Entered { filed, entry: filed.place.entry(window) });
+        let (before, after) = (self.before.and_then(inside), self.after.and_then(inside));
+        for (entered, sign) in [(before, -1), (after, 1)] {
+            let Some(Entered { filed, entry }) = entered else { continue };
+            let cells = filed.place.data_set.cells().iter().zip(filed.values.as_slice()).enumerate();
+            let given = cells.filter_map(|(at, (cell, value))| value.map(|value| (at, cell, value)));
+            let mut summed = given
+                .filter(|(_, cell, _)| cell.element.time_aggregation == TimeAggregation::Sum)
+                .map(|(at, _, value)| (at, value))
+                .peekable();
+            if summed.peek().is_some() {
+                let tally = differences.at_entry(filed.place, entry);
+                summed.for_each(|(at, value)| tally.count(at, value, sign));
             }
         }
 
         // The latest value is one of a unit that is there when the window ends.
-        let remains = |filed: &Filed<'a, 'c>| inside(filed) && filed.place.entry(window).is_own;
+        let remains = |entered: &Entered<'a, 'c>| entered.entry.is_own;
         let (before, after) = (before.filter(remains), after.filter(remains));
         // Not only up to the first outside: another catalogue may have begun the longer period elsewhere.
-        let earlier: Vec<_> = self.earlier.iter().copied().filter(remains).collect();
-        let later: Vec<_> = self.later.iter().copied().filter(remains).collect();
+        let all_inside =
+            |filed: &[Filed<'a, 'c>]| -> Vec<_> { filed.iter().copied().filter_map(inside).filter(remains).collect() };
+        let (earlier, later) = (all_inside(self.earlier), all_inside(self.later));
         if later.is_empty() {
             let last = earlier.first().copied();
             let (was, is) = (before.or(last), after.or(last));
             if let Some(was) = was {
-                differences.at(was.place, window).reported -= 1;
+                differences.at_entry(was.filed.place, was.entry).reported -= 1;
             }
             if let Some(is) = is {
-                differences.at(is.place, window).reported += 1;
+                differences.at_entry(is.filed.place, is.entry).reported += 1;
             }
         }
         if before.is_none() && after.is_none() {
@@ -263,7 +275,8 @@ impl<'a, 'c> Turn<'a, 'c> {
         }
         // Catalogues may differ in how many cells they know: all of them count.
         let all = before.iter().chain(&after).chain(&earlier).chain(&later);
-        let Some(data_set) = all.map(|filed| filed.place.data_set).max_by_key(|form| form.cells().len()) else {
+        let Some(data_set) = all.map(|entered| entered.filed.place.data_set).max_by_key(|form| form.cells().len())
+        else {
             return differences;
         };
         for (cell, _) in data_set
@@ -272,18 +285,17 @@ impl<'a, 'c> Turn<'a, 'c> {
             .enumerate()
             .filter(|(_, cell)| cell.element.time_aggregation == TimeAggregation::Last)
         {
-            let value = |filed: &Filed<'a, 'c>| filed.values.get(cell).map(|value| (filed.place, value));
-            if later.iter().any(|filed| value(filed).is_some()) {
+            let value = |entered: &Entered<'a, 'c>| entered.filed.values.get(cell).map(|value| (*entered, value));
+            if later.iter().any(|entered| value(entered).is_some()) {
                 continue;
             }
             let last = || earlier.iter().find_map(value);
             let was = before.as_ref().and_then(value).or_else(last);
             let is = after.as_ref().and_then(value).or_else(last);
-            if let Some((place, value)) = was {
-                differences.at(place, window).count(cell, value, -1);
-            }
-            if let Some((place, value)) = is {
-                differences.at(place, window).count(cell, value, 1);
+            for (counted, sign) in [(was, -1), (is, 1)] {
+                if let Some((Entered { filed, entry }, value)) = counted {
+                    differences.at_entry(filed.place, entry).count(cell, value, sign);
+                }
             }
         }
         differences

@@ -9,6 +9,7 @@
 use std::{collections::BTreeMap, ops::Bound, sync::Arc};
 
 use rustc_hash::{FxHashMap, FxHashSet};
+use time::Date;
 
 use crate::{
     Catalogue, CatalogueVersion, Catalogues, ContentDigest, DataSetCode, Key, Message, OrgUnitCode, Period, Reason,
@@ -309,14 +310,16 @@ pub struct SeriesOf {
     pub org_unit: OrgUnitCode,
     /// The first of the batch's periods.
     pub from: Period,
+    /// The last of them, where reports for other periods do not matter: the form has no longer ones.
+    pub to: Option<Period>,
     /// The catalogue that judged the batch's reports of it; none where several did.
     pub judged_by: Option<CatalogueVersion>,
 }
 
-/// The reports a batch needs to know: for each of its units and forms those for its own periods and all later ones, and
-/// the last that has values before them.
+/// The reports a batch needs to know: for each of its units and forms those for its own periods and, where the form has longer ones,
+/// all later and the last that has values before them.
 #[must_use]
-pub fn needed<'a>(batch: impl IntoIterator<Item = &'a Accepted>) -> Vec<SeriesOf> {
+pub fn needed<'a>(catalogues: &Catalogues, batch: impl IntoIterator<Item = &'a Accepted>) -> Vec<SeriesOf> {
     let mut needed: FxHashMap<(&DataSetCode, &OrgUnitCode), SeriesOf> = FxHashMap::default();
     for Accepted { provenance: Provenance { catalogue, .. }, report, .. } in batch {
         let Key { data_set, period, org_unit } = &report.key;
@@ -324,12 +327,20 @@ pub fn needed<'a>(batch: impl IntoIterator<Item = &'a Accepted>) -> Vec<SeriesOf
             data_set: data_set.clone(),
             org_unit: org_unit.clone(),
             from: *period,
+            to: Some(*period).filter(|_| !has_longer(catalogues, catalogue, data_set)),
             judged_by: Some(catalogue.clone()),
         });
         series.from = series.from.min(*period);
+        series.to = series.to.map(|to| to.max(*period)).filter(|_| series.judged_by.as_ref() == Some(catalogue));
         series.judged_by = series.judged_by.take().filter(|version| version == catalogue);
     }
     needed.into_values().collect()
+}
+
+/// Whether a form has longer periods in a catalogue, as far as that is known.
+fn has_longer(catalogues: &Catalogues, version: &CatalogueVersion, data_set: &DataSetCode) -> bool {
+    let form = catalogues.find(version).and_then(|catalogue| catalogue.find_data_set(data_set.as_str()));
+    form.is_none_or(|form| !form.longer_periods().is_empty())
 }
 
 /// Of the series that were needed those of which more must be known, with the first period that matters.
@@ -353,6 +364,16 @@ pub fn needed_further(
     let mut further = Vec::new();
     for series in needed {
         let Some(loaded) = loaded.get(&(&series.data_set, &series.org_unit)) else { continue };
+        if series.to.is_some() {
+            // What counts there may be from before the form gave up its longer periods.
+            let has_longer = |of: &&Accepted| has_longer(catalogues, &of.provenance.catalogue, &series.data_set);
+            if let Some(stored) = loaded.iter().copied().find(has_longer) {
+                let Place { data_set, .. } = Place::find(catalogues, stored)?;
+                let first = Period::containing_or_first(data_set.period_type(), data_set.calendar(), Date::MIN);
+                further.extend(first.map(|from| SeriesOf { from, to: None, ..series.clone() }));
+            }
+            continue;
+        }
         let before = loaded.iter().filter(|accepted| accepted.report.key.period < series.from);
         let Some(before) = before.max_by_key(|accepted| accepted.report.key.period) else { continue };
         let is_of_one = |accepted: &&Accepted| Some(&accepted.provenance.catalogue) == series.judged_by.as_ref();
@@ -377,12 +398,11 @@ pub fn needed_further(
 /// Whether a report has a value in each cell of its unit whose latest value counts.
 fn has_every_latest(place: &Place<'_>, accepted: &Accepted) -> bool {
     let Some(values) = accepted.report.content.values() else { return false };
-    let Place { catalogue, data_set, period, unit } = *place;
-    let vintage = catalogue.vintage(data_set, period);
+    let Place { catalogue, data_set, period: _, tree, unit } = *place;
     data_set.cells().iter().enumerate().all(|(at, cell)| {
         cell.element.time_aggregation != TimeAggregation::Last
             || values.get(at).is_some()
-            || !catalogue.fills(cell, vintage, unit)
+            || !catalogue.fills(cell, tree, unit)
     })
 }
 

@@ -5,13 +5,11 @@ use time::{Date, Duration, OffsetDateTime};
 
 use crate::{Catalogue, Period, PeriodType, Reason, Timestamp, Violations, catalogue::DataSet, judge};
 
-/// The kinds of longer period that totals are kept for, from the shortest to the longest.
-const KINDS: [PeriodType; 5] =
-    [PeriodType::Month, PeriodType::Quarter, PeriodType::HalfYear, PeriodType::Year, PeriodType::Latest];
-
-/// The kinds of longer period that a data set's totals are kept for.
-fn kinds(data_set: &DataSet) -> impl Iterator<Item = PeriodType> {
-    KINDS.into_iter().filter(|kind| *kind > data_set.period_type())
+/// The kinds of longer period that forms of a period type may have totals for, from the shortest to the longest; those
+/// that they have unless their file says otherwise.
+pub fn kinds(own: PeriodType) -> impl Iterator<Item = PeriodType> {
+    let all = [PeriodType::Month, PeriodType::Quarter, PeriodType::HalfYear, PeriodType::Year, PeriodType::Latest];
+    all.into_iter().filter(move |kind| *kind > own)
 }
 
 /// Reads a period that a data set has totals for: one of its own, or a longer one. `latest` is read as that of the newest
@@ -23,7 +21,7 @@ pub fn read_period(
     violations: &mut Violations,
 ) -> Option<Period> {
     let period = match text.parse::<Period>() {
-        Ok(_) if text == PeriodType::Latest.as_str() => return latest(catalogue).next(),
+        Ok(period) if text == PeriodType::Latest.as_str() => latest(catalogue).next().unwrap_or(period),
         Ok(period) => period,
         Err(_malformed) => return judge::read_period(data_set, text, violations),
     };
@@ -38,11 +36,11 @@ pub fn read_period(
         );
         return None;
     }
-    if period.kind() == data_set.period_type() || kinds(data_set).any(|kind| kind == period.kind()) {
+    if period.kind() == data_set.period_type() || data_set.longer_periods().contains(&period.kind()) {
         return Some(period);
     }
     let (own, wrong) = (data_set.period_type(), period.kind());
-    let all = || std::iter::once(own).chain(kinds(data_set));
+    let all = || std::iter::once(own).chain(data_set.longer_periods().iter().copied());
     let vi: Vec<_> = all().map(|kind| format!("{} ({})", kind.name_vi(), kind.example())).collect();
     let en: Vec<_> = all().map(|kind| format!("{kind} ({})", kind.example())).collect();
     violations.error(
@@ -108,7 +106,7 @@ mod tests {
     use super::*;
     use crate::{
         CatalogueVersion, LevelIx, OrgTree, UnitVersion,
-        catalogue::{SpaceAggregation, ValueType},
+        catalogue::{DataSetParts, SpaceAggregation, ValueType},
         form::{cell, flow, form},
     };
     use time::macros::{date, datetime, offset};
@@ -168,6 +166,24 @@ mod tests {
         assert_eq!(reason, Reason::PeriodMalformed);
         assert!(message.ends_with("there are latest20250701, latest20000101"), "{message}");
         assert_eq!(read("2022-11").unwrap_err().0, Reason::PeriodMalformed);
+    }
+
+    #[test]
+    fn a_form_has_the_longer_periods_that_it_wants() {
+        let catalogue = catalogue();
+        let quarterly_too = DataSetParts { longer_periods: vec![PeriodType::Quarter], ..monthly().parts().clone() };
+        let form = DataSet::new(quarterly_too).unwrap();
+        assert_eq!(catalogue.windows(&form, period("202211")), [period("2022Q4")]);
+        let read = |text| {
+            let mut violations = Violations::default();
+            let period = read_period(&catalogue, &form, text, &mut violations);
+            period.ok_or_else(|| violations.list()[0].message.en.clone())
+        };
+        assert_eq!(read("2022Q4"), Ok(period("2022Q4")));
+        for text in ["2022", "latest", "latest20250701"] {
+            let message = read(text).unwrap_err();
+            assert!(message.starts_with("`form` has totals by month (202211), quarter (2022Q4); "), "{message}");
+        }
     }
 
     #[test]

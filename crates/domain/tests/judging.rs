@@ -109,6 +109,7 @@ fn make() -> Catalogue {
             name_en: code.to_owned(),
             period_type: PeriodType::Month,
             calendar: Calendar::Decree09,
+            longer_periods: domain::window::kinds(PeriodType::Month).collect(),
             levels: [COMMUNE].into_iter().collect(),
             cells,
             rules,

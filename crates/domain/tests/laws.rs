@@ -72,7 +72,7 @@ fn day_of(period: &str) -> Date {
 
 /// VN, provinces below it, communes below those; every level reports. In the second version of the catalogue the second
 /// commune of the first province lies in the second province, a commune is founded, and the form has one more cell.
-fn catalogue(communes_of: &[usize], version: usize) -> Catalogue {
+fn catalogue(communes_of: &[usize], version: usize, longer: bool) -> Catalogue {
     let level = |code: &str| Level {
         code: code.parse().unwrap(),
         name_vi: String::new(),
@@ -123,6 +123,7 @@ fn catalogue(communes_of: &[usize], version: usize) -> Catalogue {
         name_en: String::new(),
         period_type,
         calendar: Calendar::Gregorian,
+        longer_periods: domain::window::kinds(period_type).filter(|_| longer).collect(),
         levels,
         cells: cells.clone(),
         rules: Vec::new(),
@@ -157,14 +158,26 @@ struct Setting {
     provinces: usize,
     catalogues: Catalogues,
     versions: [Arc<Catalogue>; 2],
+    /// Whether the forms have longer periods, by version.
+    longer: [bool; 2],
 }
 
 impl Setting {
     fn new(communes_of: &[usize]) -> Self {
-        let versions = [0, 1].map(|version| Arc::new(catalogue(communes_of, version)));
+        Self::with(communes_of, [true; 2])
+    }
+
+    fn with(communes_of: &[usize], longer: [bool; 2]) -> Self {
+        let versions = [0, 1].map(|version| Arc::new(catalogue(communes_of, version, longer[version])));
         let mut catalogues = Catalogues::new(Arc::clone(&versions[1]));
         catalogues.add(Arc::clone(&versions[0]));
-        Self { provinces: communes_of.len(), catalogues, versions }
+        Self { provinces: communes_of.len(), catalogues, versions, longer }
+    }
+
+    /// The month that a report is for, and the longer periods in which it counts.
+    fn periods_of<'w>(&self, report: &Accepted, windows: &'w [[&'static str; 5]; 2]) -> &'w [&'static str] {
+        let version = version_of(report);
+        &windows[version][..if self.longer[version] { 5 } else { 1 }]
     }
 }
 
@@ -247,21 +260,22 @@ struct World {
 type TotalName = (String, String, usize);
 
 impl World {
-    /// What the store gives: of each series the reports from a period on, and the last with values before it.
+    /// What the store gives: of each series the reports from a period on, and the last with values before it; or those of some periods.
     fn load(&self, series: &[SeriesOf]) -> Vec<Accepted> {
         let mut loaded = Vec::new();
-        for SeriesOf { data_set, org_unit, from, .. } in series {
+        for SeriesOf { data_set, org_unit, from, to, .. } in series {
             let is_mine = |a: &&Accepted| (&a.report.key.data_set, &a.report.key.org_unit) == (data_set, org_unit);
             let mine = || self.standing.values().filter(is_mine);
             let before = mine().filter(|a| a.report.key.period < *from && a.report.content.values().is_some());
-            loaded.extend(before.max_by_key(|a| a.report.key.period).cloned());
-            loaded.extend(mine().filter(|a| a.report.key.period >= *from).cloned());
+            loaded.extend(before.filter(|_| to.is_none()).max_by_key(|a| a.report.key.period).cloned());
+            let is_in = |a: &&Accepted| a.report.key.period >= *from && to.is_none_or(|to| a.report.key.period <= to);
+            loaded.extend(mine().filter(is_in).cloned());
         }
         loaded
     }
 
     fn settle(&mut self, setting: &Setting, batch: &[Accepted]) {
-        let needed = settle::needed(batch);
+        let needed = settle::needed(&setting.catalogues, batch);
         let mut standing = self.load(&needed);
         let further = settle::needed_further(&setting.catalogues, &needed, &standing).unwrap();
         standing.extend(self.load(&further));
@@ -323,7 +337,7 @@ fn recomputed(setting: &Setting, standing: &BTreeMap<Key, Accepted>) -> BTreeMap
         for own in &units {
             // Its reports in the period, by time.
             let reports = PERIODS.iter().filter_map(|(month, windows)| {
-                let is_in = |a: &&Accepted| windows[version_of(a)].contains(&period);
+                let is_in = |a: &&Accepted| setting.periods_of(a, windows).contains(&period);
                 let mut mine = standing.values().filter(|a| a.report.key.org_unit.as_str() == *own);
                 mine.find(|a| a.report.key.period.to_string() == **month).filter(is_in)
             });
@@ -415,8 +429,9 @@ proptest! {
         communes in communes(),
         reports in proptest::collection::vec(sent(), 1..40),
         cut in 1..9_usize,
+        longer in any::<[bool; 2]>(),
     ) {
-        let setting = Setting::new(&communes);
+        let setting = Setting::with(&communes, longer);
         let all: Vec<_> = reports.iter().zip(1..).map(|(sent, sequence)| accepted(&setting, sent, sequence)).collect();
         let (mut world, mut stood) = (World::default(), Vec::new());
         for batch in all.chunks(cut) {
@@ -490,7 +505,7 @@ fn own_totals_are_explained(setting: &Setting, standing: &[Accepted]) {
             mine.sort_by_key(|a| a.report.key.period);
             let own = |a: &&Accepted| {
                 let windows = PERIODS.iter().find(|(month, _)| *month == a.report.key.period.to_string()).unwrap().1;
-                windows[version_of(a)].contains(&period)
+                setting.periods_of(a, &windows).contains(&period)
             };
             let reports = mine.iter().map(|a| recount::Own {
                 period: a.report.key.period,
@@ -534,8 +549,9 @@ proptest! {
         communes in communes(),
         reports in proptest::collection::vec(sent(), 1..60),
         cuts in proptest::collection::vec(1..9_usize, 1..20),
+        longer in any::<[bool; 2]>(),
     ) {
-        let setting = Setting::new(&communes);
+        let setting = Setting::with(&communes, longer);
         let all: Vec<_> = reports.iter().zip(1..).map(|(sent, sequence)| accepted(&setting, sent, sequence)).collect();
         let mut world = World::default();
         let mut rest = &all[..];

@@ -49,6 +49,7 @@ fn data_set(catalogue: &Catalogue, of: &DataSet) -> pb::DataSet {
         indicators: of.indicators().iter().map(|indicator_of| indicator(of, indicator_of)).collect(),
         targets: of.targets().iter().map(|target_of| target(of, target_of)).collect(),
         layout: of.layout().to_string(),
+        longer_periods: of.longer_periods().iter().map(ToString::to_string).collect(),
     }
 }
 

@@ -467,7 +467,11 @@ mod tests {
         let most = |period: &str| looked_at(monthly, period.parse().unwrap());
         assert_eq!((most("202211"), most("2022"), most("latest20250701")), (1_000, 1_000, 50_000 / 894));
         // A page of one unit would end where it began.
-        let daily = DataSetParts { period_type: PeriodType::Day, ..monthly.parts().clone() };
+        let daily = DataSetParts {
+            period_type: PeriodType::Day,
+            longer_periods: domain::window::kinds(PeriodType::Day).collect(),
+            ..monthly.parts().clone()
+        };
         let daily = DataSet::new(daily).unwrap();
         let most = |period: &str| looked_at(&daily, period.parse().unwrap());
         assert_eq!((most("20221107"), most("2022"), most("latest")), (1_000, 50_000 / 365, 2));

@@ -187,6 +187,7 @@ fn parts(code: &str, levels: LevelSet, cells: Vec<Cell>) -> DataSetParts {
         name_en: String::new(),
         period_type: PeriodType::Month,
         calendar: Calendar::Gregorian,
+        longer_periods: domain::window::kinds(PeriodType::Month).collect(),
         levels,
         schedule: Schedule::default(),
         cells,

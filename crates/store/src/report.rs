@@ -18,20 +18,22 @@ use crate::{
 /// What counts of some units' forms at present: the reports from a period on, and the last that has values before it.
 pub(crate) async fn series(connection: &mut PgConnection, series: &[SeriesOf]) -> Result<Vec<Accepted>, StoreError> {
     let rows = sqlx::query(
-        "SELECT report.* FROM unnest($1::text[], $2::text[], $3::text[]) AS wanted (data_set, org_unit, first)
+        "SELECT report.* FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS wanted (data_set, org_unit, first, last)
          CROSS JOIN LATERAL (
              SELECT * FROM report
              WHERE report.data_set = wanted.data_set AND report.org_unit = wanted.org_unit AND report.period >= wanted.first
+               AND report.period <= coalesce(wanted.last, 'ZZZZ')
              UNION ALL (
                  SELECT * FROM report
                  WHERE report.data_set = wanted.data_set AND report.org_unit = wanted.org_unit AND report.period < wanted.first
-                   AND NOT withdrawn
+                   AND NOT withdrawn AND wanted.last IS NULL
                  ORDER BY period DESC LIMIT 1)
          ) AS report",
     )
     .bind(series.iter().map(|of| of.data_set.as_str()).collect::<Vec<_>>())
     .bind(series.iter().map(|of| of.org_unit.as_str()).collect::<Vec<_>>())
     .bind(series.iter().map(|of| of.from.to_string()).collect::<Vec<_>>())
+    .bind(series.iter().map(|of| of.to.map(|to| to.to_string())).collect::<Vec<_>>())
     .fetch_all(connection)
     .await?;
     rows.iter().map(read).collect()

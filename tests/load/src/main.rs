@@ -129,7 +129,7 @@ fn main() -> ExitCode {
 /// Says whether everything was right.
 fn start(mut arguments: Arguments) -> anyhow::Result<bool> {
     if let Some(directory) = &arguments.write_catalogue {
-        world::write_catalogue(directory)?;
+        world::write_catalogue(directory, arguments.deployment.longer)?;
         eprintln!("{}", directory.display());
         return Ok(true);
     }

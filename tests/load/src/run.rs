@@ -21,7 +21,7 @@ use crate::{
 /// How long nothing may move before a run has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How often the database is asked how far it is, while a closed loop waits for it.
-const ASK_EVERY: Duration = Duration::from_millis(500);
+const ASK_EVERY: Duration = Duration::from_secs(1);
 /// Reports that are sent between two looks at how many are on their way.
 const FEW: u64 = 64;
 /// The middle of a run, from and to: what is sustained is measured there.
@@ -294,7 +294,8 @@ impl Runs<'_> {
                 (seen, since) = (settled, Instant::now());
             }
             anyhow::ensure!(since.elapsed() < PATIENCE, "{settled} of {reports} acknowledged reports have a fate");
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            // Counting fates reads the ledger: asked more often, it would be a load of its own.
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
         Ok(())
     }

@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_request_is_what_protobuf_would_have_written() {
-        let dir = world::catalogue_dir().unwrap();
+        let dir = world::catalogue_dir(false).unwrap();
         let catalogue = catalogue::load(dir.path()).unwrap().catalogue;
         let tree = Arc::new(Tree::new(&catalogue).unwrap());
         assert_eq!(tree.communes.len(), 10_599);

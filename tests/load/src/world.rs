@@ -62,6 +62,9 @@ pub(crate) struct Deployment {
     /// Start the services as processes of their own, not in the generator's
     #[arg(long, conflicts_with = "collector")]
     processes: bool,
+    /// Forms with totals of every longer period too: quarter, half-year, year and `latest`
+    #[arg(long)]
+    pub(crate) longer: bool,
 }
 
 /// What was started here.
@@ -91,7 +94,7 @@ pub(crate) struct World {
 impl World {
     /// Connects to the deployment, or starts the local stack.
     pub(crate) async fn open(deployment: &Deployment) -> anyhow::Result<Self> {
-        let dir = catalogue_dir()?;
+        let dir = catalogue_dir(deployment.longer)?;
         match (&deployment.collector, &deployment.query) {
             (Some(collector), Some(query)) => Self::connect(deployment, collector, query, dir).await,
             _ if deployment.processes => Self::start_apart(dir).await,
@@ -206,14 +209,15 @@ impl World {
 }
 
 /// A directory with the catalogue of the load: its own forms on the administrative tree of de06. Removed when dropped.
-pub(crate) fn catalogue_dir() -> anyhow::Result<TempDir> {
+pub(crate) fn catalogue_dir(longer: bool) -> anyhow::Result<TempDir> {
     let dir = tempfile::tempdir()?;
-    write_catalogue(dir.path())?;
+    write_catalogue(dir.path(), longer)?;
     Ok(dir)
 }
 
-/// Writes that catalogue to a directory, for a deployment to be provisioned with.
-pub(crate) fn write_catalogue(to: &Path) -> anyhow::Result<()> {
+/// Writes that catalogue to a directory, for a deployment to be provisioned with. Its forms have totals of their own periods, or
+/// of all longer ones too.
+pub(crate) fn write_catalogue(to: &Path, longer: bool) -> anyhow::Result<()> {
     let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("catalogue");
     let de06 = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/catalogue/de06");
     let copy = |from: &Path, name: &str| {
@@ -224,7 +228,12 @@ pub(crate) fn write_catalogue(to: &Path) -> anyhow::Result<()> {
         copy(&ours, name)?;
     }
     for data_set in crate::mix::DATA_SETS {
-        copy(&ours, &format!("data_sets/{data_set}.toml"))?;
+        let name = format!("data_sets/{data_set}.toml");
+        copy(&ours, &name)?;
+        if longer {
+            let form = std::fs::read_to_string(to.join(&name))?;
+            std::fs::write(to.join(&name), form.replace("longer_periods = []\n", ""))?;
+        }
     }
     for name in ["levels.csv", "org_units.csv"] {
         copy(&de06, name)?;

@@ -795,6 +795,9 @@ pub struct DataSet {
     /// Names the cells and their order, for reports whose values are dense. It changes only when the cells do.
     #[prost(string, tag = "14")]
     pub layout: ::prost::alloc::string::String,
+    /// The kinds of longer period that have totals too: of month, quarter, half_year, year and latest those it wants.
+    #[prost(string, repeated, tag = "15")]
+    pub longer_periods: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// By when reports of a level come in.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
