@@ -4,7 +4,10 @@ use std::path::Path;
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use rcgen::{KeyPair, SigningKey as _};
-use ring::signature::{ED25519, UnparsedPublicKey};
+use ring::{
+    digest::{SHA256, digest},
+    signature::{ED25519, UnparsedPublicKey},
+};
 
 use crate::{
     file::{self, FileError},
@@ -30,13 +33,19 @@ impl Sealer {
         Ok(Self { key, id })
     }
 
-    /// The seal of a payload: the key's id, a dot, and the signature of the payload in base64url. None where the key cannot
+    /// The seal of a payload: the key's id, a dot, and the signature of [`sealed`] in base64url. None where the key cannot
     /// sign; nobody takes the payload then.
     #[must_use]
     pub fn seal(&self, payload: &[u8]) -> Option<String> {
-        let signature = self.key.sign(payload).ok()?;
+        let signature = self.key.sign(&sealed(payload)).ok()?;
         Some(format!("{}.{}", self.id, URL_SAFE_NO_PAD.encode(signature)))
     }
+}
+
+/// What is signed: a name that no other signature of ours begins with, and the SHA-256 of the payload. Ed25519 alone would go
+/// over a payload three times, to sign it and to check it, with a hash for which processors have no instructions.
+fn sealed(payload: &[u8]) -> Vec<u8> {
+    [b"tonghop seal of SHA-256\0".as_slice(), digest(&SHA256, payload).as_ref()].concat()
 }
 
 /// Why a message is not known to come from a collector.
@@ -60,5 +69,5 @@ pub(crate) fn check(keys: &KeySet, seal: Option<&str>, payload: &[u8]) -> Result
     let (id, signature) = seal.ok_or(SealError::Missing)?.split_once('.').ok_or(SealError::Malformed)?;
     let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| SealError::Malformed)?;
     let key = keys.get(id).ok_or(SealError::UnknownKey)?;
-    UnparsedPublicKey::new(&ED25519, key).verify(payload, &signature).map_err(|_| SealError::Wrong)
+    UnparsedPublicKey::new(&ED25519, key).verify(&sealed(payload), &signature).map_err(|_| SealError::Wrong)
 }

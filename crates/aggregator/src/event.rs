@@ -76,8 +76,8 @@ fn cells(moved: &MovedUnit<'_>, tally: &Tally) -> Vec<CellTotal> {
     let given = cells.filter(|(_, (_, contributing))| **contributing > 0);
     given
         .map(|(cell, (sum, contributing))| CellTotal {
-            data_element: cell.element.code.to_string(),
-            option: cell.option.as_ref().map(|option| option.code.to_string()),
+            data_element: cell.element.code.as_str().to_owned(),
+            option: cell.option.as_ref().map(|option| option.code.as_str().to_owned()),
             sum: Exact(*sum),
             decimals: cell.element.value_type.decimals(),
             contributing: *contributing,
