@@ -52,8 +52,6 @@ impl From<BeginError> for CommitError {
 
 /// Counts a batch, and gives the events to publish. They are in the outbox then.
 pub(crate) async fn commit(shared: &Shared, partition: Partition, batch: Batch) -> Result<Vec<Outgoing>, CommitError> {
-    // Never closed: the permit is always to be had.
-    let _permit = shared.transactions.acquire().await;
     // A connection whose other end is gone would be waited on for ever; the server ends a statement long before.
     let within = Duration::from_secs(180);
     let (began, reports) = (Instant::now(), batch.judged.len());

@@ -39,7 +39,8 @@ impl ServiceConfig for Config {
 pub struct Limits {
     /// Reports in one transaction. More means fewer rewrites of the same totals when behind, and more memory.
     pub max_batch: usize,
-    /// Transactions at a time, over all partitions. More than the database has cores for only makes them wait for each other.
+    /// Transactions at a time, over all partitions: as many as the database has cores to spare. While a partition waits for its turn
+    /// its verdicts gather, and many in one transaction cost less.
     pub transactions: usize,
     /// Batches whose events may wait to be published before counting waits for them.
     pub unpublished_batches: usize,
@@ -62,7 +63,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_batch: 10_000,
-            transactions: 4,
+            transactions: 2,
             unpublished_batches: 4,
             lease_check: Duration::from_secs(1),
             reconcile_every: Duration::from_secs(60),

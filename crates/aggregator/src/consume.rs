@@ -6,6 +6,7 @@ use domain::settle::{Judged, Position};
 use messaging::{Body, Partition, Traced, Verdict, Verdicts};
 use runtime::{Backoff, Shutdown};
 use store::{Fence, Quarantined};
+use tokio::sync::SemaphorePermit;
 
 use crate::{
     Shared,
@@ -82,13 +83,15 @@ async fn count(shared: &Arc<Shared>, partition: Partition, stop: &Shutdown) -> R
     let mut verdicts = Verdicts::after(shared.connection.clone(), partition, fence.position);
     let relay = Relay::start(Arc::clone(shared), partition);
     let counted = loop {
-        let batch = match gather(shared, partition, &mut verdicts, fence, stop).await {
-            Gathered::Batch(batch) => batch,
+        let (batch, turn) = match gather(shared, partition, &mut verdicts, fence, stop).await {
+            Gathered::Batch(batch, turn) => (batch, turn),
             Gathered::Stopped => break Ok(()),
             Gathered::NewEpoch => break Err("totals were put right meanwhile".into()),
         };
         let up_to = batch.up_to;
-        match commit(shared, partition, batch).await {
+        let committed = commit(shared, partition, batch).await;
+        drop(turn);
+        match committed {
             Ok(events) => {
                 fence.position = up_to;
                 relay.publish(fence.position, events).await;
@@ -107,22 +110,24 @@ async fn count(shared: &Arc<Shared>, partition: Partition, stop: &Shutdown) -> R
 const IDLE: Duration = Duration::from_secs(2);
 
 /// What there is to do.
-enum Gathered {
-    Batch(Batch),
+enum Gathered<'a> {
+    /// A batch, whose turn it is.
+    Batch(Batch, SemaphorePermit<'a>),
     /// Shutdown was requested.
     Stopped,
     /// Totals were changed by somebody who does not count: there are events to publish first.
     NewEpoch,
 }
 
-/// What is there to count: waits for the first verdict and takes along what has arrived with it.
-async fn gather(
-    shared: &Shared,
+/// What is there to count: waits for the first verdict, then for its turn among the partitions, and takes along all that has arrived
+/// meanwhile. So batches grow with the load, and totals are written the less often for it.
+async fn gather<'a>(
+    shared: &'a Shared,
     partition: Partition,
     verdicts: &mut Verdicts,
     after: Fence,
     stop: &Shutdown,
-) -> Gathered {
+) -> Gathered<'a> {
     let max_batch = shared.limits.max_batch;
     // Waited for as a whole: making a consumer may take longer than one look.
     let mut next = Box::pin(verdicts.next());
@@ -140,6 +145,13 @@ async fn gather(
         }
     };
     drop(next);
+    let turn = tokio::select! {
+        biased;
+        () = stop.requested() => return Gathered::Stopped,
+        turn = shared.transactions.acquire() => turn,
+    };
+    // Never closed: there is always a turn.
+    let Ok(turn) = turn else { return Gathered::Stopped };
     let mut batch = Batch { after, ..Batch::default() };
     batch.add(first);
     let mut messages = 1;
@@ -150,5 +162,5 @@ async fn gather(
         batch.add(next);
         messages += 1;
     }
-    Gathered::Batch(batch)
+    Gathered::Batch(batch, turn)
 }

@@ -188,11 +188,12 @@ async fn refuse_moved_periods(connection: &mut PgConnection, version: &str) -> R
 
 async fn insert_data_sets(connection: &mut PgConnection, catalogue: &Catalogue) -> Result<(), StoreError> {
     for data_set in catalogue.data_sets() {
-        sqlx::query("INSERT INTO data_set (catalogue_version, code, calendar, period_type) VALUES ($1, $2, $3, $4)")
+        sqlx::query("INSERT INTO data_set (catalogue_version, code, calendar, period_type, longer_periods) VALUES ($1, $2, $3, $4, $5)")
             .bind(catalogue.version().as_str())
             .bind(data_set.code().as_str())
             .bind(data_set.calendar().as_str())
             .bind(data_set.period_type().as_str())
+            .bind(data_set.longer_periods().iter().map(|kind| kind.as_str()).collect::<Vec<_>>())
             .execute(&mut *connection)
             .await?;
         macro_rules! column {

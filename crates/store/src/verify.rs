@@ -94,7 +94,7 @@ UNION SELECT catalogue_version, day FROM recoding";
 const SPANS: &str = "
 CREATE TEMPORARY TABLE span ON COMMIT DROP AS
 WITH own AS (
-    SELECT used.version, used.data_set, used.period, data_set.calendar, data_set.period_type,
+    SELECT used.version, used.data_set, used.period, data_set.calendar, data_set.period_type, data_set.longer_periods,
         period_last_day(used.period, data_set.calendar) AS day
     FROM used
     JOIN data_set ON data_set.catalogue_version = used.version AND data_set.code = used.data_set
@@ -107,14 +107,15 @@ WITH own AS (
     UNION ALL
     SELECT version, data_set, period, longer.whole, day, period_last_day(longer.whole, calendar)
     FROM months CROSS JOIN LATERAL (VALUES
-        (to_char(month, 'YYYYMM'), ARRAY['day', 'week']),
-        (to_char(month, 'YYYY\"Q\"Q'), ARRAY['day', 'week', 'month']),
-        (to_char(month, 'YYYY\"S\"') || (extract(month FROM month)::int + 5) / 6, ARRAY['day', 'week', 'month', 'quarter']),
-        (to_char(month, 'YYYY'), ARRAY['day', 'week', 'month', 'quarter', 'half_year'])
-    ) AS longer (whole, of) WHERE period_type = ANY (longer.of)
+        ('month', to_char(month, 'YYYYMM'), ARRAY['day', 'week']),
+        ('quarter', to_char(month, 'YYYY\"Q\"Q'), ARRAY['day', 'week', 'month']),
+        ('half_year', to_char(month, 'YYYY\"S\"') || (extract(month FROM month)::int + 5) / 6, ARRAY['day', 'week', 'month', 'quarter']),
+        ('year', to_char(month, 'YYYY'), ARRAY['day', 'week', 'month', 'quarter', 'half_year'])
+    ) AS longer (kind, whole, of) WHERE period_type = ANY (longer.of) AND longer.kind = ANY (longer_periods)
     UNION ALL
     SELECT version, data_set, period, 'latest' || coalesce(to_char(nullif(greatest(since, '2000-01-01'), '2000-01-01'), 'YYYYMMDD'), ''), day, day
     FROM own CROSS JOIN LATERAL (SELECT max(shape.day) AS since FROM shape WHERE shape.version = own.version AND shape.day <= own.day) AS latest
+    WHERE 'latest' = ANY (longer_periods)
 )
 SELECT windows.version, windows.data_set, windows.period, windows.whole, windows.period = windows.whole AS is_own,
     (SELECT max(day) FROM boundary WHERE boundary.version = windows.version AND boundary.day <= windows.day) AS from_day,
