@@ -107,6 +107,17 @@ async fn school_meals_are_counted_without_a_line_of_code() {
     assert_eq!((tests::level(&before, "school").reported, tests::level(&before, "school").on_time), (1, 0));
     let latest = services.totals("BAC", "weekly_meals", "latest").await;
     assert_eq!(cell(tests::level(&latest, "school"), "pupils_present", ""), (Some(220), 3), "100 + 40 + 80");
+    let quarter = Period::containing(PeriodType::Quarter, Calendar::Gregorian, today).unwrap();
+    let question = GetTotalsRequest {
+        org_unit: "BAC".to_owned(),
+        data_set: "weekly_meals".to_owned(),
+        period: quarter.to_string(),
+        ..GetTotalsRequest::default()
+    };
+    let refused = services.reader().get_totals(question).await.unwrap_err();
+    assert!(refused.message().contains("latest"), "{refused:?}");
+    let (form, _) = services.form("weekly_meals").await;
+    assert_eq!(form.longer_periods, ["month", "latest"]);
 
     let question = ListReportsRequest {
         org_unit: "HUE".to_owned(),
