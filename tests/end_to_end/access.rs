@@ -30,7 +30,7 @@ use proto::pb::{
     report::v1::Report,
 };
 use runtime::{Clock as _, SystemClock};
-use tests::{Caller, EVERYBODY, World, eventually, int, report};
+use tests::{Caller, EVERYBODY, World, eventually, int, report, tonghop};
 use time::{Date, Duration, macros::date};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
@@ -103,6 +103,32 @@ async fn becomes_refused<T: Debug, F: Future<Output = Result<T, Status>>>(attemp
         }
     })
     .await
+}
+
+/// Waits until the audit log has each of these: the service that refused, why, and whose credentials or rights it was about, which is
+/// empty where nobody has proved to be anybody. Everybody comes from this machine.
+async fn written_down(world: &World, wanted: &[(&str, &str, &str)]) {
+    let url = world.postgres.url();
+    eventually("who was turned away is in the audit log", async || {
+        let arguments = ["audit", "show", "--only", "refused", "--most", "10000", "--database", &url, "--json"];
+        let entries = tonghop(0, &arguments).await.objects();
+        let rows: Vec<Vec<String>> = entries
+            .iter()
+            .map(|entry| {
+                entry["fields"].as_array().unwrap().iter().map(|field| field.as_str().unwrap().to_owned()).collect()
+            })
+            .collect();
+        let is_there = |(door, reason, principal): &(&str, &str, &str)| {
+            rows.iter().any(|row| {
+                let [_, who, why, .., service, peer, times] = &row[..] else { return false };
+                (service == door, why == reason, who == principal, peer == "127.0.0.1", times != "0")
+                    == (true, true, true, true, true)
+            })
+        };
+        let missing: Vec<_> = wanted.iter().filter(|wanted| !is_there(wanted)).collect();
+        if missing.is_empty() { Ok(()) } else { Err(format!("{missing:?} in {rows:?}")) }
+    })
+    .await;
 }
 
 /// Goal: a commune reports for itself, a province for what is below it, each as far as its grant goes and no further; nothing
@@ -243,6 +269,19 @@ async fn strangers_are_not_let_in() {
     submit(&good, &citizens("31498")).await.unwrap();
     totals(&good, "VN").await.unwrap();
     world.settled(1).await;
+    // An expired token was once somebody's; of an expired certificate the handshake says nothing but that.
+    for door in ["collector", "query"] {
+        written_down(
+            &world,
+            &[
+                (door, "CREDENTIALS_MISSING", ""),
+                (door, "CREDENTIALS_INVALID", ""),
+                (door, "CREDENTIALS_EXPIRED", ""),
+                (door, "CREDENTIALS_EXPIRED", EVERYBODY),
+            ],
+        )
+        .await;
+    }
     services.assert_quiet();
 }
 
@@ -288,6 +327,8 @@ async fn who_is_revoked_is_sent_away() {
         "CREDENTIALS_REVOKED",
         "",
     );
+    let revoked = ["collector", "query"].map(|door| (door, "CREDENTIALS_REVOKED", "tinh-94"));
+    written_down(&world, &revoked).await;
     services.assert_quiet();
 }
 
@@ -317,6 +358,7 @@ async fn readers_see_their_scope() {
             assert_eq!((status.code(), reason(&status).as_str()), (Code::PermissionDenied, "NOT_GRANTED"), "{call}");
         }
     }
+    written_down(&world, &[("query", "NOT_GRANTED", "tinh-94")]).await;
     let mixed = BatchGetTotalsRequest { questions: vec![asked("94"), asked("VN")] };
     not_granted(reader.reader.clone().batch_get_totals(mixed).await, "may not read for org unit VN");
 

@@ -174,6 +174,46 @@ async fn what_is_done_to_the_log_is_seen() {
     services.assert_quiet();
 }
 
+/// Goal: what is done to the keys is in a log beside them, checked with the database's or alone; a changed line is named, and an end
+/// that was cut off is found beside an anchor that holds both.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_done_to_the_keys_is_written_down_too() {
+    let world = World::start().await;
+    let url = world.postgres.url();
+    let keys = world.keys.layout().dir().to_str().unwrap().to_owned();
+    let dir = tempfile::tempdir().unwrap();
+    let [key, anchors] = ["key", "anchors"].map(|name| dir.path().join(name).to_str().unwrap().to_owned());
+    let of_94 = ["--principal", "tinh-94", "--org-unit", "94", "--keys", &keys, "--as", "lan"];
+    tonghop(0, &[&["auth", "grant", "--action", "read"], &of_94[..]].concat()).await;
+    tonghop(0, &[&["auth", "ungrant"], &of_94[..]].concat()).await;
+    tonghop(0, &["auth", "revoke", "principal", "tinh-94", "--why", "chuyển công tác", "--keys", &keys]).await;
+
+    let both = ["--database", &url, "--keys", &keys];
+    let of_lan = tonghop(0, &[&["audit", "show", "--principal", "lan", "--json"], &both[..]].concat()).await.objects();
+    let done: Vec<_> = of_lan.iter().map(|entry| format!("{} {}", entry["chain"], entry["fields"][1])).collect();
+    assert_eq!(done, [r#""keys" "auth ungrant""#, r#""keys" "auth grant""#]);
+    let public = tonghop(0, &["audit", "key", &key]).await.stdout.trim().to_owned();
+    tonghop(0, &[&["audit", "anchor", &anchors, "--key", &key], &both[..]].concat()).await;
+    let verify = async |code: i32, of: &[&str]| {
+        let anchored = ["audit", "verify", "--anchors", &anchors, "--public-key", &public, "--json"];
+        let found = tonghop(code, &[&anchored[..], of].concat()).await.object();
+        let faults = found["faults"].as_array().unwrap().clone();
+        faults.iter().map(|fault| fault["message"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let alone = ["--keys", &keys];
+    for of in [&both[..], &alone, &both[..2]] {
+        assert_eq!(verify(0, of).await, [""; 0], "{of:?}");
+    }
+
+    let log = world.keys.layout().operated_log();
+    let whole = std::fs::read_to_string(&log).unwrap();
+    std::fs::write(&log, whole.replace("tinh-94", "tinh-01")).unwrap();
+    assert_eq!(verify(1, &both).await, ["chain keys: row 1 was changed"]);
+    std::fs::write(&log, whole.lines().next().unwrap().to_owned() + "\n").unwrap();
+    assert_eq!(verify(1, &alone).await, ["chain keys ends at row 1, but row 3 was anchored: its end was cut off"]);
+    assert_eq!(verify(0, &both[..2]).await, [""; 0], "the database's are as they were");
+}
+
 /// Goal: an aggregator looks by itself, and says what is not as it was written.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_log_is_noticed_by_itself() {

@@ -26,6 +26,7 @@ mod query;
 mod replay;
 mod restart;
 mod restore;
+mod rotation;
 mod samples;
 mod shutdown;
 mod topics;

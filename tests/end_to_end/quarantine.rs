@@ -1,7 +1,12 @@
 //! Quarantine: what could not be read is judged again when its cause is mended, and counts once.
 
-use messaging::{Partitions, Publisher, SubmittedBatches, quarantined_message};
+use std::collections::BTreeMap;
+
+use domain::{Timestamp, settle::Changes};
+use messaging::{Body, Partitions, Publisher, SubmittedBatches, Verdicts, quarantined_message};
 use proto::pb::event::v1::QuarantinedMessage;
+use runtime::{Clock as _, SystemClock};
+use store::{Quarantined, Write};
 use tests::{World, eventually, int, report, small_topology, sum, tonghop};
 
 /// Does what a validator does that cannot read a message: one of an older version, or without the key it is sealed with.
@@ -79,4 +84,73 @@ async fn what_is_in_quarantine_is_judged_again_and_counts_once() {
     assert_eq!(audited.len(), 3, "{audited:?}");
     world.verified().await;
     services.validator.assert_quiet();
+}
+
+/// Does what an aggregator does that cannot read the next verdict: one of an older version. Gives the verdict's position.
+async fn quarantine_verdict(world: &World) -> u64 {
+    let partition = Partitions::new(small_topology().partitions).unwrap().of("identity");
+    let after = world.store.fence(partition.number()).await.unwrap();
+    let verdict = Verdicts::after(world.connection.clone(), partition, after.position).next().await;
+    assert!(matches!(verdict.body, Body::Judged(_)), "{verdict:?}");
+    let quarantined = Quarantined {
+        position: verdict.position,
+        log_sequence: verdict.position.0,
+        subject: format!("reports.accepted.{partition}"),
+        error: "a newer program wrote it".to_owned(),
+        payload: Vec::new(),
+    };
+    let write = Write {
+        changes: &Changes::default(),
+        totals: &[],
+        events: None,
+        quarantined: &[quarantined],
+        position: verdict.position,
+        now: Timestamp::from(SystemClock.now()),
+    };
+    world.store.begin(partition.number(), after).await.unwrap().commit(&write).await.unwrap();
+    verdict.position.0
+}
+
+/// Goal: a verdict in quarantine is counted on an operator's word, once, however often that is done, and the reports after it,
+/// a correction among them, stand as they would have.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verdict_in_quarantine_is_counted_again_and_once() {
+    let world = World::start().await;
+    let mut services = world.services().await;
+    services.aggregator.kill_hard().await;
+    let value = |unit, revision, value| report(unit, revision, vec![int("id_eligible_citizens", value)]);
+    services.submit(&value("31498", 1, 1)).await.unwrap();
+    let position = quarantine_verdict(&world).await;
+    services.submit(&value("31501", 1, 100)).await.unwrap();
+    let second = quarantine_verdict(&world).await;
+    services.aggregator = world.service("aggregator").await;
+    services.submit(&value("31501", 2, 10)).await.unwrap();
+    world.settled(1).await;
+    let (url, as_provision) = (world.postgres.url(), world.as_provision());
+    let as_provision: Vec<_> = as_provision.iter().map(String::as_str).collect();
+    let list = async || {
+        let arguments = ["quarantine", "list", "--all", "--database", &url, "--json"];
+        let kept = tonghop(0, &arguments).await.objects();
+        kept.iter().map(|kept| (kept["log_sequence"].as_u64().unwrap(), kept.clone())).collect::<BTreeMap<_, _>>()
+    };
+    let found = list().await;
+    assert_eq!(found.keys().copied().collect::<Vec<_>>(), [position, second]);
+    let id = |position: u64| found[&position]["id"].to_string();
+    let total = async || sum(&services.totals("VN", "identity", "202211").await, "commune", "id_eligible_citizens");
+    assert_eq!(total().await, Some(10));
+
+    for (id, settled, expected) in
+        [(id(position), 2, 11), (id(position), 2, 11), (id(second), 3, 11), (id(second), 3, 11)]
+    {
+        let retry = ["quarantine", "retry", &id, "--as", "lan", "--lang", "en"];
+        tonghop(0, &[&retry, &as_provision[..]].concat()).await;
+        world.settled(settled).await;
+        world.quiet().await;
+        assert_eq!(total().await, Some(expected), "{id}");
+    }
+    let counts = world.store.fate_counts().await.unwrap();
+    assert_eq!((counts.accepted, counts.superseded), (2, 1), "the first revision came after the second");
+    assert!(list().await.values().all(|kept| kept["retried_by"] == "lan"), "{:?}", list().await);
+    world.verified().await;
+    services.aggregator.assert_quiet();
 }

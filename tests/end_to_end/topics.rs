@@ -392,7 +392,8 @@ async fn logged(world: &World) -> (BTreeSet<String>, BTreeSet<String>) {
 /// each total on and across its own absence, and can do nothing else, whatever it asks for.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_partner_follows_its_province_and_nothing_else() {
-    let mut world = World::start().await;
+    let world = World::start().await;
+    let services = world.services().await;
     let catalogue = tests::catalogue_dir();
     let catalogue = catalogue.to_str().unwrap();
     let of_94 = ["--province", "94", "--fates", "--catalogue", catalogue];
@@ -406,8 +407,8 @@ async fn a_partner_follows_its_province_and_nothing_else() {
     };
     let (seed, again) = (seed().await, seed().await);
     assert_eq!(seed, again, "a partner keeps its key");
-    world.nats.restart().await.unwrap();
-    let services = world.services().await;
+    // The services go on meanwhile.
+    world.nats.reload().await.unwrap();
     let partner = || {
         let options = async_nats::ConnectOptions::with_nkey(seed.trim().to_owned());
         options.add_root_certificates(keys.ca()).require_tls(true)
@@ -541,5 +542,11 @@ async fn a_partner_follows_its_province_and_nothing_else() {
     let (submitted, judged) = logged(&world).await;
     assert_eq!((&submitted, &judged), (&ours, &ours), "our own reports alone");
     world.verified().await;
+
+    // A partner that is named no more is out.
+    let (flag, of_01) = ("--province", "01");
+    tonghop(0, &[&write[..write.len() - of_94.len()], &[flag, of_01, "--catalogue", catalogue]].concat()).await;
+    world.nats.reload().await.unwrap();
+    assert!(partner().connect(world.nats.tls_url()).await.is_err());
     services.assert_quiet();
 }

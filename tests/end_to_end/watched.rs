@@ -6,6 +6,7 @@ use domain::{Timestamp, settle::Position};
 use messaging::{Connection, Judging};
 use proto::pb::collector::v1::{SubmitRequest, collector_service_client::CollectorServiceClient};
 use runtime::{Clock as _, SystemClock, admin::LIVENESS, health::is_serving};
+use serde_json::Value;
 use tests::{Service, World, eventually, get, int, metrics, organisation, report, tonghop};
 
 /// Goal: a service that cannot publish or write says so, lives on, and is ready again without anybody's help.
@@ -178,6 +179,11 @@ async fn status(world: &World, admins: &[&String]) {
     assert_eq!(all["problems"].as_array().unwrap().len(), 1, "{all:#}");
     assert_eq!(all["services"][0]["checks"]["nats"], true);
     assert_eq!(all["judging"]["behind_seconds"], 0);
+    assert_eq!((&all["reconciliation"]["all"], &all["reconciliation"]["is_old"]), (&Value::Null, &false.into()));
+    world.store.reconcile(None, Timestamp::from(SystemClock.now())).await.unwrap();
+    let reconciled = tonghop(1, &arguments).await.object()["reconciliation"].clone();
+    assert!(reconciled["all"]["totals"].as_u64() > Some(0) && reconciled["all"]["mismatches"] == 0, "{reconciled}");
+    assert_eq!(reconciled["all"]["at"], reconciled["latest"]);
     let partitions = all["counting"]["partitions"].as_array().unwrap();
     assert!(
         partitions.len() == 4 && partitions.iter().all(|partition| partition["held_by"]["pid"].is_i64()),

@@ -6,7 +6,7 @@ use time::OffsetDateTime;
 use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, KeyUsage};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use crate::{Credential, Principal, Unauthenticated};
+use crate::{Credential, Principal, Unauthenticated, key_set};
 
 /// What comes before the principal's name in the certificate's subject alternative name, a URI.
 pub const PRINCIPAL_URI: &str = "urn:tonghop:principal:";
@@ -24,7 +24,7 @@ pub(crate) fn authenticate(
     let at = UnixTime::since_unix_epoch(since_1970);
     let verified =
         certificate.verify_for_usage(ALL_VERIFICATION_ALGS, anchors, &[], at, KeyUsage::client_auth(), None, None);
-    verified.map_err(|error| match error {
+    let path = verified.map_err(|error| match error {
         webpki::Error::CertExpired { .. } => Unauthenticated::Expired,
         webpki::Error::CertNotValidYet { .. } => Unauthenticated::Invalid("the certificate is not valid yet"),
         webpki::Error::RequiredEkuNotFoundContext(_) => Unauthenticated::Invalid("the certificate is not a client's"),
@@ -33,7 +33,8 @@ pub(crate) fn authenticate(
     let About { principal, serial, expires } =
         About::of(der).ok_or(Unauthenticated::Invalid("the certificate cannot be read"))?;
     let name = principal.ok_or(Unauthenticated::Invalid("the certificate names no principal"))?;
-    Ok(Principal { name, credential: Credential::Certificate(serial), expires })
+    let vouched_by = key_set::id_of(&path.anchor().subject_public_key_info);
+    Ok(Principal { name, credential: Credential::Certificate(serial), vouched_by, expires })
 }
 
 /// What a certificate says, whether it is true or not.

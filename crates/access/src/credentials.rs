@@ -17,7 +17,8 @@ use tokio::{sync::watch, task, time::MissedTickBehavior};
 use crate::{
     FileError, ISSUER, Principal, Unauthenticated, remote,
     seal::{self, SealError},
-    trust::{self, Texts, Trust},
+    trust::{self, Trust},
+    watched::{Texts, Watched},
 };
 
 /// Where a service finds what it may believe.
@@ -54,7 +55,7 @@ impl AccessConfig {
         ISSUER.to_owned()
     }
 
-    fn reread_every(&self) -> Duration {
+    pub(crate) fn reread_every(&self) -> Duration {
         Duration::from_millis(self.reread_every_ms.clamp(10, 10_000))
     }
 }
@@ -67,8 +68,17 @@ pub struct Access(Arc<Inner>);
 struct Inner {
     config: AccessConfig,
     trust: watch::Sender<Arc<Trust>>,
+    sources: Mutex<Sources>,
+}
+
+/// What is believed comes from here.
+struct Sources {
+    files: Watched,
+    /// The files' texts that were tried last, and what is wrong with them.
+    tried: Texts,
+    wrong: Option<FileError>,
     /// The keys of tokens that were fetched last.
-    fetched: Mutex<Option<String>>,
+    fetched: Option<String>,
 }
 
 impl fmt::Debug for Access {
@@ -86,9 +96,12 @@ impl Access {
     /// # Panics
     /// Outside of a Tokio runtime.
     pub fn open(config: &AccessConfig) -> Result<Self, FileError> {
-        let trust = Trust::parse(&config.trust, &config.issuer, trust::texts(&config.trust)?, None)?;
+        let mut files = Watched::of(&config.trust);
+        let tried = files.texts()?;
+        let trust = Trust::parse(&config.trust, &config.issuer, tried.clone(), None)?;
         let trust = watch::Sender::new(Arc::new(trust));
-        let inner = Arc::new(Inner { config: config.clone(), trust, fetched: Mutex::default() });
+        let sources = Mutex::new(Sources { files, tried, wrong: None, fetched: None });
+        let inner = Arc::new(Inner { config: config.clone(), trust, sources });
         tokio::spawn(keep_current(Arc::downgrade(&inner), config.reread_every()));
         Ok(Self(inner))
     }
@@ -104,14 +117,28 @@ impl Access {
         now: OffsetDateTime,
     ) -> Result<Principal, Unauthenticated> {
         match (authorization, certificate) {
-            (Some(header), _) => match header.split_once(' ') {
-                Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
-                    self.authenticate_token(token.trim(), now)
-                }
-                _ => Err(Unauthenticated::Invalid("`authorization` must be `Bearer` and a token")),
+            (Some(header), _) => match bearer(header) {
+                Some(token) => self.authenticate_token(token, now),
+                None => Err(Unauthenticated::Invalid("`authorization` must be `Bearer` and a token")),
             },
             (None, Some(certificate)) => self.authenticate_certificate(certificate, now),
             (None, None) => Err(Unauthenticated::Missing),
+        }
+    }
+
+    /// Whose credentials these were, where they are refused because they have expired or are revoked: for the record.
+    #[must_use]
+    pub fn once(
+        &self,
+        why: Unauthenticated,
+        certificate: Option<&[u8]>,
+        authorization: Option<&str>,
+    ) -> Option<PrincipalName> {
+        match why {
+            Unauthenticated::Expired | Unauthenticated::Revoked => {
+                self.trust().once(certificate, authorization.and_then(bearer))
+            }
+            Unauthenticated::Missing | Unauthenticated::Invalid(_) => None,
         }
     }
 
@@ -134,7 +161,7 @@ impl Access {
     /// Whether somebody's credentials are good still; for calls that last.
     ///
     /// # Errors
-    /// When they have expired or were revoked since.
+    /// When they have expired or were revoked since, or what vouched for them is not believed any more.
     pub fn still(&self, principal: &Principal, now: OffsetDateTime) -> Result<(), Unauthenticated> {
         self.trust().still(principal, now)
     }
@@ -148,7 +175,7 @@ impl Access {
     }
 
     /// Whether somebody might do what they wish when a collector let them, which may know of newer grants: these are looked for
-    /// before it is denied.
+    /// before it is denied. Where nothing has changed that costs a question to the file system, and no file is read.
     ///
     /// # Errors
     /// When no grant covers it.
@@ -200,9 +227,21 @@ impl Access {
         self.0.refetch()
     }
 
+    /// How often files were read.
+    #[cfg(test)]
+    pub(crate) fn reads(&self) -> u64 {
+        self.0.sources().files.reads()
+    }
+
     fn trust(&self) -> Arc<Trust> {
         Arc::clone(&self.0.trust.borrow())
     }
+}
+
+/// The token of a header `authorization`.
+fn bearer(header: &str) -> Option<&str> {
+    let (scheme, token) = header.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 /// Tells when what is believed changes.
@@ -225,10 +264,15 @@ impl Changes {
 }
 
 impl Inner {
+    /// Tries what is in the files where that is another text than before; else what was found then is still so.
     fn reread(&self) -> Result<(), FileError> {
-        let fetched = self.fetched();
-        let texts = trust::texts(&self.config.trust)?;
-        if texts == self.trust.borrow().texts { Ok(()) } else { self.take(texts, fetched.as_deref()) }
+        let mut sources = self.sources();
+        let texts = sources.files.texts()?;
+        if texts != sources.tried {
+            sources.tried = texts.clone();
+            sources.wrong = self.take(texts, sources.fetched.as_deref()).err();
+        }
+        sources.wrong.clone().map_or(Ok(()), Err)
     }
 
     /// Fetches the keys that are elsewhere. Whoever cannot be asked is believed as before.
@@ -237,16 +281,16 @@ impl Inner {
         let ca = trust::ca(&self.trust.borrow().texts).to_owned();
         let fetched = remote::fetch(url, &ca);
         let fetched = fetched.map_err(|error| FileError::wrong(remote::name(url), error.to_string()))?;
-        let mut before = self.fetched();
-        if before.as_ref() != Some(&fetched) {
+        let mut sources = self.sources();
+        if sources.fetched.as_ref() != Some(&fetched) {
             let texts = self.trust.borrow().texts.clone();
             self.take(texts, Some(&fetched))?;
-            *before = Some(fetched);
+            sources.fetched = Some(fetched);
         }
         Ok(())
     }
 
-    /// Believes these texts from now on, if nothing is wrong with them. Whoever calls holds `fetched`.
+    /// Believes these texts from now on, if nothing is wrong with them. Whoever calls holds the sources.
     fn take(&self, texts: Texts, fetched: Option<&str>) -> Result<(), FileError> {
         let AccessConfig { trust: dir, issuer, jwks_url, .. } = &self.config;
         let elsewhere = jwks_url.as_deref().map(remote::name).zip(fetched);
@@ -255,9 +299,9 @@ impl Inner {
         Ok(())
     }
 
-    /// Who holds this only reads or replaces it.
-    fn fetched(&self) -> MutexGuard<'_, Option<String>> {
-        self.fetched.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whoever panicked while they held this was reading: what they had read is there, and the rest is read again.
+    fn sources(&self) -> MutexGuard<'_, Sources> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -266,7 +310,12 @@ async fn keep_current(inner: Weak<Inner>, every: Duration) {
     tokio::join!(repeat(&inner, every, Inner::reread), repeat(&inner, remote::EVERY, Inner::refetch));
 }
 
-async fn repeat(inner: &Weak<Inner>, every: Duration, look: fn(&Inner) -> Result<(), FileError>) {
+/// Does this again and again for as long as it is there, and logs what is wrong.
+pub(crate) async fn repeat<T: Send + Sync + 'static>(
+    inner: &Weak<T>,
+    every: Duration,
+    look: fn(&T) -> Result<(), FileError>,
+) {
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut told = String::new();
@@ -280,7 +329,7 @@ async fn repeat(inner: &Weak<Inner>, every: Duration, look: fn(&Inner) -> Result
         };
         // Once, and again when it is another.
         if !error.is_empty() && error != told {
-            tracing::error!(error, "who is believed cannot be read; the last good state stays in force");
+            tracing::error!(error, "keys or rights cannot be read; the last good state stays in force");
         }
         told = error;
     }

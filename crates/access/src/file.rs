@@ -5,6 +5,7 @@ use std::{
     io::{self, Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -15,7 +16,7 @@ use crate::Layout;
 const MOST_BYTES: u64 = 32 * 1024 * 1024;
 
 /// A file cannot be used; which, where in it, and why.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum FileError {
     /// It cannot be read or written.
     #[error("{}: {source}", path.display())]
@@ -23,7 +24,7 @@ pub enum FileError {
         /// The file or directory.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        source: Arc<io::Error>,
     },
     /// It does not hold what it should.
     #[error("{}{}: {what}", path.display(), line.map(|line| format!(":{line}")).unwrap_or_default())]
@@ -39,7 +40,7 @@ pub enum FileError {
 
 impl FileError {
     pub(crate) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |source| Self::Io { path: path.to_owned(), source }
+        move |source| Self::Io { path: path.to_owned(), source: Arc::new(source) }
     }
 
     pub(crate) fn wrong(path: &Path, what: impl Into<String>) -> Self {
@@ -62,8 +63,12 @@ pub(crate) enum Readers {
 
 /// Reads a file of text.
 pub(crate) fn read(path: &Path) -> Result<String, FileError> {
+    read_from(path, File::open(path).map_err(FileError::io(path))?)
+}
+
+/// The same of a file that is open.
+pub(crate) fn read_from(path: &Path, file: File) -> Result<String, FileError> {
     let mut text = String::new();
-    let file = File::open(path).map_err(FileError::io(path))?;
     file.take(MOST_BYTES + 1).read_to_string(&mut text).map_err(FileError::io(path))?;
     if text.len() as u64 > MOST_BYTES {
         return Err(FileError::wrong(path, format!("is larger than {MOST_BYTES} bytes")));
@@ -73,7 +78,7 @@ pub(crate) fn read(path: &Path) -> Result<String, FileError> {
 
 /// Writes a file as a whole, in the place of the one that is there: whoever reads sees one of the two.
 pub(crate) fn write(path: &Path, readers: Readers, bytes: impl AsRef<[u8]>) -> Result<(), FileError> {
-    let error = |source| FileError::Io { path: path.to_owned(), source };
+    let error = |source| FileError::io(path)(source);
     let dir = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(dir).map_err(error)?;
     file.write_all(bytes.as_ref()).map_err(error)?;

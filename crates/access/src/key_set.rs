@@ -18,7 +18,7 @@ struct Document {
     keys: Vec<Key>,
 }
 
-/// Members that are not used here may be there: other programs write such files too.
+/// Members that are not used here may be there, and stay: other programs write such files too.
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Key {
     kty: String,
@@ -28,6 +28,8 @@ struct Key {
     kid: String,
     #[serde(default)]
     x: String,
+    #[serde(flatten)]
+    rest: serde_json::Map<String, serde_json::Value>,
 }
 
 /// The id of a key: the beginning of its hash.
@@ -37,10 +39,58 @@ pub(crate) fn id_of(public: &[u8]) -> String {
 
 /// A set of one key.
 pub(crate) fn document(public: &[u8]) -> String {
-    let key =
-        Key { kty: "OKP".to_owned(), crv: "Ed25519".to_owned(), kid: id_of(public), x: URL_SAFE_NO_PAD.encode(public) };
-    // Four texts can always be written.
-    serde_json::to_string_pretty(&Document { keys: vec![key] }).unwrap_or_default()
+    written(&Document { keys: vec![Key::of(public)] })
+}
+
+/// The set with one more key, at its end.
+///
+/// # Errors
+/// When it is not a set of keys, or has as many as it may.
+pub(crate) fn with(path: &Path, text: &str, public: &[u8]) -> Result<String, FileError> {
+    let mut document = parse(path, text)?;
+    document.keys.push(Key::of(public));
+    let more = written(&document);
+    parse(path, &more).map(|_| more)
+}
+
+/// The set without a key; none where it is not there.
+///
+/// # Errors
+/// When it is not a set of keys.
+pub(crate) fn without(path: &Path, text: &str, id: &str) -> Result<Option<String>, FileError> {
+    let mut document = parse(path, text)?;
+    let before = document.keys.len();
+    document.keys.retain(|key| key.kid != id);
+    Ok((document.keys.len() < before).then(|| written(&document)))
+}
+
+/// The ids of the keys of a set, in its order.
+///
+/// # Errors
+/// When it is not a set of keys.
+pub(crate) fn ids(path: &Path, text: &str) -> Result<Vec<String>, FileError> {
+    Ok(parse(path, text)?.keys.into_iter().map(|key| key.kid).collect())
+}
+
+impl Key {
+    fn of(public: &[u8]) -> Self {
+        let (kty, crv) = ("OKP".to_owned(), "Ed25519".to_owned());
+        Self { kty, crv, kid: id_of(public), x: URL_SAFE_NO_PAD.encode(public), rest: serde_json::Map::new() }
+    }
+}
+
+fn written(document: &Document) -> String {
+    // Texts can always be written.
+    serde_json::to_string_pretty(document).unwrap_or_default()
+}
+
+fn parse(path: &Path, text: &str) -> Result<Document, FileError> {
+    let document: Document =
+        serde_json::from_str(text).map_err(|error| FileError::wrong(path, format!("is not a key set: {error}")))?;
+    if document.keys.len() > MOST_KEYS {
+        return Err(FileError::wrong(path, format!("has more than {MOST_KEYS} keys")));
+    }
+    Ok(document)
 }
 
 /// The keys of Ed25519 in a set; others are for somebody else.
@@ -48,11 +98,7 @@ pub(crate) fn document(public: &[u8]) -> String {
 /// # Errors
 /// When it is not a set of keys, or a key of Ed25519 is not one.
 pub(crate) fn read(path: &Path, text: &str) -> Result<KeySet, FileError> {
-    let document: Document =
-        serde_json::from_str(text).map_err(|error| FileError::wrong(path, format!("is not a key set: {error}")))?;
-    if document.keys.len() > MOST_KEYS {
-        return Err(FileError::wrong(path, format!("has more than {MOST_KEYS} keys")));
-    }
+    let document = parse(path, text)?;
     let mut keys = KeySet::new();
     for Key { kid, x, .. } in document.keys.into_iter().filter(|key| key.kty == "OKP" && key.crv == "Ed25519") {
         match URL_SAFE_NO_PAD.decode(&x) {

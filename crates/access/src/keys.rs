@@ -41,6 +41,23 @@ pub enum KeysError {
         /// The file that is not.
         missing: PathBuf,
     },
+    /// A request for a certificate cannot be signed.
+    #[error("the request for a certificate cannot be signed: {0}")]
+    Request(String),
+    /// The key that signs cannot be retired.
+    #[error("{0} signs still; make another first")]
+    Signs(String),
+    /// There is no such key.
+    #[error("no key {0} is believed here")]
+    Unknown(String),
+    /// An authority cannot be retired yet.
+    #[error("{} is a certificate of {id}; make it anew first (`auth init --renew`), and have its server read it", path.display())]
+    InUse {
+        /// The authority.
+        id: String,
+        /// The certificate.
+        path: PathBuf,
+    },
     /// A key or certificate could not be made.
     #[error("a key or certificate cannot be made: {0}")]
     Made(String),
@@ -61,6 +78,18 @@ impl From<rcgen::Error> for KeysError {
 /// # Errors
 /// When a file cannot be read or written, or what is there does not fit together.
 pub fn init(keys: &Layout, names: &[String], now: OffsetDateTime) -> Result<Vec<PathBuf>, KeysError> {
+    made(keys, names, false, now)
+}
+
+/// The same, and makes anew whatever certificate of a server or the operator an earlier authority signed.
+///
+/// # Errors
+/// When a file cannot be read or written, or what is there does not fit together.
+pub fn renew(keys: &Layout, names: &[String], now: OffsetDateTime) -> Result<Vec<PathBuf>, KeysError> {
+    made(keys, names, true, now)
+}
+
+fn made(keys: &Layout, names: &[String], renew: bool, now: OffsetDateTime) -> Result<Vec<PathBuf>, KeysError> {
     file::make_dir(keys.dir(), Readers::All)?;
     file::make_dir(&keys.of("authority"), Readers::Owner)?;
     let _locked = Locked::keys(keys)?;
@@ -68,8 +97,10 @@ pub fn init(keys: &Layout, names: &[String], now: OffsetDateTime) -> Result<Vec<
     for who in NATS_USERS.iter().chain(&SERVERS) {
         file::make_dir(&keys.of(who), Readers::Owner)?;
     }
-    let mut maker = Maker { keys, made: Vec::new(), now };
+    let mut maker = Maker { keys, made: Vec::new(), believed: String::new(), now };
     maker.authority()?;
+    // Certificates of the authorities that are believed stay, or of the one that signs.
+    maker.believed = file::read(&if renew { keys.authority(layout::CA) } else { keys.ca() })?;
     maker.trust()?;
     let authority = Authority::open(keys)?;
     maker.unless_there(&keys.token_keys(), Readers::All, || Ok(key_set::document(authority.token_key())))?;
@@ -111,12 +142,12 @@ fn nats_seed() -> Result<String, KeysError> {
     nkeys::KeyPair::new_user().seed().map_err(|error| KeysError::Made(error.to_string()))
 }
 
-/// The authority's certificate: what it says, and its fingerprint, SHA-256 as other programs print it (`0A:1B:…`).
+/// The certificate of the authority that signs: what it says, and its fingerprint, SHA-256 as other programs print it (`0A:1B:…`).
 ///
 /// # Errors
 /// When it cannot be read.
 pub fn authority(keys: &Layout) -> Result<(About, String), FileError> {
-    let (about, der) = about(&keys.ca())?;
+    let (about, der) = about(&keys.authority(layout::CA))?;
     let digits: Vec<String> = Sha256::digest(&der).iter().map(|byte| format!("{byte:02X}")).collect();
     Ok((about, digits.join(":")))
 }
@@ -135,6 +166,8 @@ pub fn put(path: &Path, text: &str) -> Result<bool, FileError> {
 struct Maker<'k> {
     keys: &'k Layout,
     made: Vec<PathBuf>,
+    /// The authorities whose certificates need not be made anew, PEM.
+    believed: String,
     now: OffsetDateTime,
 }
 
@@ -181,14 +214,18 @@ impl Maker<'_> {
     }
 
     fn servers(&mut self, authority: &Authority, names: &[String]) -> Result<(), KeysError> {
-        let ca = file::read(&self.keys.ca())?;
         for who in SERVERS {
             let local = ["localhost", "127.0.0.1", "::1", who];
             let names: Vec<String> = local.into_iter().map(str::to_owned).chain(names.iter().cloned()).collect();
             let (certificate, key) = (self.keys.server_certificate(who), self.keys.server_key(who));
             let is_good = exists(&certificate)?
                 && exists(&key)?
-                && authority::is_good_server(&ca, &file::read(&certificate)?, &names, self.now + RENEWED_WITHIN);
+                && authority::is_good_server(
+                    &self.believed,
+                    &file::read(&certificate)?,
+                    &names,
+                    Some(self.now + RENEWED_WITHIN),
+                );
             if !is_good {
                 let (pem, key_pem) = authority.server(who, &names, VALID_FOR, self.now)?;
                 self.write(&key, Readers::Owner, &key_pem)?;
@@ -201,8 +238,10 @@ impl Maker<'_> {
     /// Its certificate is noted like anybody's: the directory's lock is held already.
     fn operator(&mut self, authority: &Authority) -> Result<(), KeysError> {
         let (certificate, key) = (self.keys.operator_certificate(), self.keys.operator_key());
-        let is_good =
-            exists(&certificate)? && exists(&key)? && about(&certificate)?.0.expires > self.now + RENEWED_WITHIN;
+        let is_good = exists(&certificate)?
+            && exists(&key)?
+            && about(&certificate)?.0.expires > self.now + RENEWED_WITHIN
+            && authority::signed_by(&self.believed, &file::read(&certificate)?);
         if !is_good {
             let principal = OPERATOR.parse().map_err(|_| KeysError::Made(OPERATOR.to_owned()))?;
             let issued = authority.certificate(&principal, VALID_FOR, self.now)?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 /// The keys directory: a directory for each who needs keys, holding exactly those.
 ///
 /// ```text
-/// authority/   ca.pem ca.key tokens.key issued.csv       the operator's alone: signs certificates and tokens
+/// authority/   ca.pem ca.key tokens.key issued.csv operated.log      the operator's alone: signs certificates and tokens
 /// trust/       ca.pem jwks.json grants.csv revoked.csv seals.json    no secret; services read it, and again when it changes
 /// collector/   server.pem server.key seal.key nats.seed
 /// validator/   nats.seed postgres.password
@@ -131,6 +131,12 @@ impl Layout {
     #[must_use]
     pub fn seal_keys(&self) -> PathBuf {
         self.trust().join(SEAL_KEYS)
+    }
+
+    /// What operators did to the keys directory.
+    #[must_use]
+    pub fn operated_log(&self) -> PathBuf {
+        self.authority("operated.log")
     }
 
     pub(crate) fn authority(&self, name: &str) -> PathBuf {

@@ -13,13 +13,15 @@ mod principal;
 mod refused;
 mod remote;
 pub mod revocations;
+pub mod rotation;
 pub mod seal;
 #[cfg(test)]
 mod tests;
 mod token;
 mod trust;
+mod watched;
 
-pub use authority::{Authority, IssuedCertificate, IssuedToken};
+pub use authority::{Authority, IssuedCertificate, IssuedToken, SignedCertificate};
 pub use certificate::{About, PRINCIPAL_URI};
 pub use credentials::{Access, AccessConfig, Changes};
 pub use file::{FileError, Locked};

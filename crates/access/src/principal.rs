@@ -19,6 +19,8 @@ pub struct Principal {
     pub name: PrincipalName,
     /// By what.
     pub credential: Credential,
+    /// The key that vouches for it, by its id.
+    pub vouched_by: String,
     /// Until when it proves that.
     pub expires: OffsetDateTime,
 }

@@ -1,6 +1,9 @@
 //! Seals: by which a validator knows that a message comes from a collector and from nobody else who can publish.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use rcgen::{KeyPair, SigningKey as _};
@@ -10,15 +13,38 @@ use ring::{
 };
 
 use crate::{
-    file::{self, FileError},
+    AccessConfig,
+    credentials::repeat,
+    file::FileError,
     key_set::{self, KeySet},
+    watched::WatchedFile,
 };
 
-/// Seals messages.
+/// Seals messages. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Sealer(Arc<Inner>);
+
 #[derive(Debug)]
-pub struct Sealer {
-    key: KeyPair,
+struct Inner {
+    file: Mutex<WatchedFile>,
+    key: RwLock<Arc<Key>>,
+}
+
+#[derive(Debug)]
+struct Key {
+    /// What it was read from.
+    text: Arc<str>,
+    pair: KeyPair,
     id: String,
+}
+
+impl Key {
+    fn read(path: &Path, text: Arc<str>) -> Result<Self, FileError> {
+        let pair = KeyPair::from_pkcs8_pem_and_sign_algo(&text, &rcgen::PKCS_ED25519)
+            .map_err(|_| FileError::wrong(path, "holds no private key of Ed25519"))?;
+        let id = key_set::id_of(pair.public_key_raw());
+        Ok(Self { text, pair, id })
+    }
 }
 
 impl Sealer {
@@ -27,18 +53,53 @@ impl Sealer {
     /// # Errors
     /// When the file cannot be read or holds no key of Ed25519.
     pub fn open(path: &Path) -> Result<Self, FileError> {
-        let key = KeyPair::from_pkcs8_pem_and_sign_algo(&file::read(path)?, &rcgen::PKCS_ED25519)
-            .map_err(|_| FileError::wrong(path, "holds no private key of Ed25519"))?;
-        let id = key_set::id_of(key.public_key_raw());
-        Ok(Self { key, id })
+        let mut file = WatchedFile::at(path.to_owned());
+        let key = Key::read(path, file.text()?)?;
+        Ok(Self(Arc::new(Inner { file: Mutex::new(file), key: RwLock::new(Arc::new(key)) })))
+    }
+
+    /// Takes another key from the file from now on, as soon as one is there; looks as often as for changes of what is believed.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    pub fn keep_current(&self, config: &AccessConfig) {
+        let (inner, every) = (Arc::downgrade(&self.0), config.reread_every());
+        tokio::spawn(async move { repeat(&inner, every, Inner::reread).await });
+    }
+
+    /// Looks for another key now.
+    ///
+    /// # Errors
+    /// When the file cannot be read or holds no key of Ed25519; the last good key stays in use.
+    pub fn reread(&self) -> Result<(), FileError> {
+        self.0.reread()
     }
 
     /// The seal of a payload: the key's id, a dot, and the signature of [`sealed`] in base64url. None where the key cannot
     /// sign; nobody takes the payload then.
     #[must_use]
     pub fn seal(&self, payload: &[u8]) -> Option<String> {
-        let signature = self.key.sign(&sealed(payload)).ok()?;
-        Some(format!("{}.{}", self.id, URL_SAFE_NO_PAD.encode(signature)))
+        let Key { pair, id, .. } = &*self.0.key();
+        let signature = pair.sign(&sealed(payload)).ok()?;
+        Some(format!("{id}.{}", URL_SAFE_NO_PAD.encode(signature)))
+    }
+}
+
+impl Inner {
+    /// Who holds it only copies or replaces it.
+    fn key(&self) -> Arc<Key> {
+        Arc::clone(&self.key.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn reread(&self) -> Result<(), FileError> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = file.text()?;
+        if text != self.key().text {
+            let key = Key::read(file.path(), text)?;
+            tracing::info!("another key seals from now on");
+            *self.key.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(key);
+        }
+        Ok(())
     }
 }
 

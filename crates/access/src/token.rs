@@ -58,7 +58,8 @@ pub(crate) fn authenticate(
     if header.alg != Algorithm::EdDSA {
         return Err(Invalid("the token is not signed with EdDSA"));
     }
-    let key = header.kid.and_then(|id| keys.get(&id)).ok_or(Invalid("the token's key is not known"))?;
+    let key = header.kid.and_then(|id| keys.get_key_value(&id));
+    let (vouched_by, key) = key.ok_or(Invalid("the token's key is not known"))?;
     let mut validation = Validation::new(Algorithm::EdDSA);
     validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
     validation.set_issuer(&[issuer]);
@@ -82,7 +83,8 @@ pub(crate) fn authenticate(
         return Err(Invalid("the token has no `jti`"));
     }
     let name: PrincipalName = claims.sub.parse().map_err(|_| Invalid("the token's `sub` is no principal's name"))?;
-    Ok(Principal { name, credential: Credential::Token(claims.jti), expires: expires + LEEWAY })
+    let (credential, vouched_by) = (Credential::Token(claims.jti), vouched_by.clone());
+    Ok(Principal { name, credential, vouched_by, expires: expires + LEEWAY })
 }
 
 fn explain(error: &Error) -> &'static str {

@@ -1,45 +1,31 @@
 //! What a service believes: one state of the trust directory.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
 
-use domain::access::Grants;
+use domain::access::{Grants, PrincipalName};
 use rustls_pki_types::{CertificateDer, TrustAnchor, pem::PemObject as _};
 use sha2::{Digest as _, Sha256};
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use crate::{
-    FileError, Principal, Unauthenticated, certificate, file, grants,
+    About, Credential, FileError, Principal, Unauthenticated, certificate, grants,
     key_set::{self, KeySet},
-    layout,
     revocations::Revoked,
     token,
+    watched::{FILES, Texts},
 };
 
 /// The most credentials that are remembered as good.
 const REMEMBERED: usize = 20_000;
 
-/// The files' texts, in the order of [`FILES`].
-pub(crate) type Texts = [String; 5];
-
-const FILES: [&str; 5] = [layout::CA, layout::TOKEN_KEYS, layout::SEAL_KEYS, layout::GRANTS, layout::REVOKED];
-
 /// The authority's certificate.
 pub(crate) fn ca(texts: &Texts) -> &str {
     let [ca, ..] = texts;
     ca
-}
-
-/// Reads the files.
-pub(crate) fn texts(dir: &Path) -> Result<Texts, FileError> {
-    let mut texts = Texts::default();
-    for (text, name) in texts.iter_mut().zip(FILES) {
-        *text = file::read(&dir.join(name))?;
-    }
-    Ok(texts)
 }
 
 /// What a service believes.
@@ -48,6 +34,8 @@ pub(crate) struct Trust {
     pub(crate) grants: Grants,
     pub(crate) seals: KeySet,
     anchors: Vec<TrustAnchor<'static>>,
+    /// The ids of their keys.
+    authorities: HashSet<String>,
     tokens: KeySet,
     revoked: Revoked,
     issuer: String,
@@ -68,10 +56,12 @@ impl Trust {
             FILES.map(|name| dir.join(name));
         let mut token_keys = elsewhere.map_or(Ok(KeySet::new()), |(name, text)| key_set::read(name, text))?;
         token_keys.extend(key_set::read(&tokens_path, tokens)?);
+        let anchors = anchors(&ca_path, ca)?;
         Ok(Self {
+            authorities: anchors.iter().map(|anchor| key_set::id_of(&anchor.subject_public_key_info)).collect(),
             grants: grants::index(&grants_path, grants)?,
             seals: key_set::read(&seals_path, seals)?,
-            anchors: anchors(&ca_path, ca)?,
+            anchors,
             tokens: token_keys,
             revoked: Revoked::index(&revoked_path, revoked)?,
             issuer: issuer.to_owned(),
@@ -88,10 +78,35 @@ impl Trust {
         self.remembered(token.as_bytes(), now, || token::authenticate(&self.tokens, &self.issuer, token, now))
     }
 
+    /// Whose credentials these were when they were good, if they ever were.
+    pub(crate) fn once(&self, certificate: Option<&[u8]>, token: Option<&str>) -> Option<PrincipalName> {
+        let principal = match (token, certificate) {
+            // A token has no end in 1970.
+            (Some(token), _) => token::authenticate(&self.tokens, &self.issuer, token, OffsetDateTime::UNIX_EPOCH),
+            (None, Some(der)) => {
+                let last = About::of(der)?.expires - Duration::SECOND;
+                certificate::authenticate(&self.anchors, der, last)
+            }
+            (None, None) => return None,
+        };
+        principal.ok().map(|principal| principal.name)
+    }
+
     /// Whether credentials that were good are so still.
     pub(crate) fn still(&self, principal: &Principal, now: OffsetDateTime) -> Result<(), Unauthenticated> {
         if self.revoked.holds(principal) {
             return Err(Unauthenticated::Revoked);
+        }
+        let (is_believed, why) = match principal.credential {
+            Credential::Certificate(_) => {
+                (self.authorities.contains(&principal.vouched_by), "its authority is not believed any more")
+            }
+            Credential::Token(_) => {
+                (self.tokens.contains_key(&principal.vouched_by), "the token's key is not believed any more")
+            }
+        };
+        if !is_believed {
+            return Err(Unauthenticated::Invalid(why));
         }
         if principal.expires <= now { Err(Unauthenticated::Expired) } else { Ok(()) }
     }

@@ -152,8 +152,9 @@ pub(crate) enum NatsCommand {
     /// Write the partners' part of the NATS configuration: an account for each, with exactly what it may do
     ///
     /// Writes nats/partner_exports.conf and nats/partner_accounts.conf of the keys directory, which nats/accounts.conf includes,
-    /// and for a new partner partner_94/nats.seed: its key, to be handed over. Name all partners each time. The NATS servers
-    /// take it up when they are restarted.
+    /// and for a new partner partner_94/nats.seed: its key, to be handed over. Name all partners each time; who is not named is out.
+    /// The NATS servers take it up when they reload their configuration, twice: of a new account the first time brings its users,
+    /// and only the second what it imports.
     Partner(NatsPartner),
     /// Make the consumers that partners read from, or bring them up to date
     Consumers(NatsConsumers),
@@ -177,6 +178,8 @@ pub(crate) struct Partners {
 pub(crate) struct NatsPartner {
     #[command(flatten)]
     pub(crate) partners: Partners,
+    #[command(flatten)]
+    pub(crate) by: By,
     /// The keys directory
     #[arg(long, value_name = "DIR", env = "TONGHOP_KEYS")]
     pub(crate) keys: PathBuf,

@@ -1,6 +1,7 @@
 //! `tonghop audit`: who did what, and whether that is what was written down then.
 
 mod anchor;
+pub(crate) mod keys;
 
 use std::{fs, io::Write as _};
 
@@ -9,7 +10,7 @@ use runtime::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 use store::{
     Store,
-    audit::{AuditEntry, AuditFault, AuditFilter, AuditVerification, Operated},
+    audit::{AuditEntry, AuditFault, AuditFilter, AuditVerification, Head, Operated},
 };
 use time::OffsetDateTime;
 
@@ -53,16 +54,27 @@ async fn check(args: &AuditVerify, output: &Output) -> Result<Ended, Failure> {
         (Some(file), Some(key)) => anchor::read(file, key)?,
         _ => Vec::new(),
     };
-    let store = verify::open(&args.database.config()?).await?;
-    for restore in restores(&store).await? {
-        let lost = restore.forget(&mut anchors);
-        if lost > 0 {
-            output.remark(&restore.told(lost));
-        }
+    let of_keys = |head: &Head| head.chain == keys::CHAIN;
+    let mut verification = AuditVerification::default();
+    if let Some(layout) = args.logs.keys() {
+        let heads = anchors.iter().flat_map(|anchor| &anchor.heads).filter(|head| of_keys(head)).cloned();
+        (verification.heads, verification.faults) = keys::check(&layout, &heads.collect::<Vec<_>>())?;
     }
-    let heads: Vec<_> = anchors.iter().flat_map(|anchor| anchor.heads.iter().cloned()).collect();
-    let verification = store.audit_verify(&heads).await.map_err(|error| cannot_read(&error))?;
-    store.close().await;
+    if let Some(database) = args.logs.database()? {
+        let store = verify::open(&database).await?;
+        for restore in restores(&store).await? {
+            let lost = restore.forget(&mut anchors);
+            if lost > 0 {
+                output.remark(&restore.told(lost));
+            }
+        }
+        let heads = anchors.iter().flat_map(|anchor| &anchor.heads).filter(|head| !of_keys(head)).cloned();
+        let found = store.audit_verify(&heads.collect::<Vec<_>>()).await.map_err(|error| cannot_read(&error))?;
+        store.close().await;
+        verification.fates = found.fates;
+        verification.heads.extend(found.heads);
+        verification.faults.extend(found.faults);
+    }
     let (object, text) = (|| object(&verification, anchors.len()), || said(&verification, anchors.len(), output));
     if verification.faults.is_empty() {
         output.result(object, text);
@@ -107,7 +119,8 @@ impl Restore {
         for anchor in anchors.iter_mut().filter(|anchor| anchor.at < self.at) {
             let before = anchor.heads.len();
             anchor.heads.retain(|head| {
-                self.chains.get(&head.chain).and_then(Value::as_u64).is_some_and(|ended| head.number <= ended)
+                head.chain == keys::CHAIN
+                    || self.chains.get(&head.chain).and_then(Value::as_u64).is_some_and(|ended| head.number <= ended)
             });
             lost += before - anchor.heads.len();
         }
@@ -189,7 +202,6 @@ fn told(fault: &AuditFault) -> Message {
 }
 
 async fn show(args: &AuditShow, output: &Output) -> Result<Ended, Failure> {
-    let store = verify::open(&args.database.config()?).await?;
     let filter = AuditFilter {
         from: args.from,
         until: args.until,
@@ -197,8 +209,22 @@ async fn show(args: &AuditShow, output: &Output) -> Result<Ended, Failure> {
         chain: args.only.map_or("", AuditChain::prefix).to_owned(),
         most: args.most,
     };
-    let entries = store.audit_entries(&filter).await.map_err(|error| cannot_read(&error))?;
-    store.close().await;
+    let mut entries = Vec::new();
+    if let Some(database) = args.logs.database()? {
+        let store = verify::open(&database).await?;
+        entries = store.audit_entries(&filter).await.map_err(|error| cannot_read(&error))?;
+        store.close().await;
+    }
+    if let Some(layout) = args.logs.keys().filter(|_| matches!(args.only, None | Some(AuditChain::Operated))) {
+        let within = |entry: &AuditEntry| {
+            filter.from.is_none_or(|from| from <= entry.at)
+                && filter.until.is_none_or(|until| entry.at < until)
+                && filter.field.iter().all(|field| entry.fields.contains(field))
+        };
+        entries.extend(keys::entries(&layout)?.into_iter().filter(within));
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.at));
+        entries.truncate(usize::try_from(args.most).unwrap_or(usize::MAX));
+    }
     for AuditEntry { chain, number, at, fields } in &entries {
         output.result(
             || json!({ "chain": chain, "number": number, "at": instant_rfc3339(*at), "fields": fields }),
@@ -223,9 +249,15 @@ impl AuditChain {
 
 async fn add_anchor(args: &AuditAnchor, output: &Output) -> Result<Ended, Failure> {
     let key = anchor::open_key(&args.key)?;
-    let store = verify::open(&args.database.config()?).await?;
-    let heads = store.audit_heads().await.map_err(|error| cannot_read(&error))?;
-    store.close().await;
+    let mut heads = Vec::new();
+    if let Some(database) = args.logs.database()? {
+        let store = verify::open(&database).await?;
+        heads = store.audit_heads().await.map_err(|error| cannot_read(&error))?;
+        store.close().await;
+    }
+    if let Some(layout) = args.logs.keys() {
+        heads.extend(keys::head(&layout)?);
+    }
     let line = anchor::sign(&key, &heads, &instant_rfc3339(Timestamp::from(SystemClock.now())));
     let name = args.file.display();
     let failed = |error| Failure::caused(&format!("không ghi được {name}"), &format!("cannot write {name}"), &error);

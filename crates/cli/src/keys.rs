@@ -29,7 +29,18 @@ pub enum InitError {
 /// # Errors
 /// When a file cannot be read or written, or what is there does not fit together.
 pub fn init(layout: &Layout, names: &[String], now: OffsetDateTime) -> Result<Vec<PathBuf>, InitError> {
-    let mut made = keys::init(layout, names, now)?;
+    with_accounts(layout, keys::init(layout, names, now)?)
+}
+
+/// The same, and makes anew whatever certificate of a server or the operator an earlier authority signed.
+///
+/// # Errors
+/// When a file cannot be read or written, or what is there does not fit together.
+pub fn renew(layout: &Layout, names: &[String], now: OffsetDateTime) -> Result<Vec<PathBuf>, InitError> {
+    with_accounts(layout, keys::renew(layout, names, now)?)
+}
+
+fn with_accounts(layout: &Layout, mut made: Vec<PathBuf>) -> Result<Vec<PathBuf>, InitError> {
     let users = keys::nats_users(layout).map_err(KeysError::from)?;
     let users = users.into_iter().map(|(name, nkey)| Ok((name.parse()?, nkey)));
     let users = users.collect::<Result<Vec<_>, UnknownUser>>()?;

@@ -10,12 +10,13 @@ use messaging::{
     accounts::{PARTNER_ACCOUNTS, PARTNER_EXPORTS},
     partner::{Partner, given},
 };
+use runtime::{Clock as _, SystemClock};
 use serde_json::json;
 
 use crate::{
     Ended,
     args::{NatsConsumers, NatsPartner, Partners},
-    check,
+    audit, check,
     output::{Failure, Output, both, without_secrets},
 };
 
@@ -23,8 +24,12 @@ use crate::{
 pub(crate) fn write(args: &NatsPartner, output: &Output) -> Result<Ended, Failure> {
     let layout = Layout::at(&args.keys);
     let failure = |error: KeysError| Failure::caused("không ghi được tài khoản", "cannot write the accounts", &error);
+    let partners = partners(&args.partners)?;
+    let names: Vec<_> = partners.iter().map(Partner::name).collect();
+    let detail = json!({ "partners": names, "fates": args.partners.fates });
+    audit::keys::operated(&layout, &args.by.principal, "nats partner", &detail, SystemClock.now())?;
     let mut partners_with_keys = Vec::new();
-    for partner in partners(&args.partners)? {
+    for partner in partners {
         let nkey = keys::nats_guest(&layout, &partner.name()).map_err(failure)?;
         partners_with_keys.push((partner, nkey));
     }
@@ -32,14 +37,13 @@ pub(crate) fn write(args: &NatsPartner, output: &Output) -> Result<Ended, Failur
     for (file, text) in [(PARTNER_EXPORTS, &given.exports), (PARTNER_ACCOUNTS, &given.accounts)] {
         keys::put(&layout.of("nats").join(file), text).map_err(|error| failure(error.into()))?;
     }
-    let names: Vec<_> = partners_with_keys.iter().map(|(partner, _)| partner.name()).collect();
     let (keys, said) = (args.keys.display(), names.join(", "));
     output.result(
         || json!({ "partners": names, "keys": args.keys }),
         || {
             output.say(&both(
-                format!("đã ghi tài khoản của {said} vào {keys}/nats; hãy khởi động lại lần lượt các máy chủ NATS"),
-                format!("accounts of {said} are in {keys}/nats; restart the NATS servers, one after the other"),
+                format!("đã ghi tài khoản của {said} vào {keys}/nats; hãy cho từng máy chủ NATS đọc lại cấu hình hai lần (SIGHUP)"),
+                format!("accounts of {said} are in {keys}/nats; have each NATS server reload its configuration twice (SIGHUP)"),
             ))
         },
     );

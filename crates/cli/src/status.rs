@@ -6,12 +6,15 @@ use domain::{Message, Timestamp, settle::Position};
 use messaging::{Connection, Judging, Partition, Partitions, StreamState};
 use runtime::{Clock as _, SystemClock, health::is_serving};
 use serde_json::{Value, json};
-use store::{PartitionState, State, Store};
+use store::{
+    PartitionState, State, Store,
+    verify::{ReconciledAll, Reconciliation},
+};
 
 use crate::{
     Ended,
     args::Status,
-    number::count,
+    number::{count, instant_local, instant_rfc3339},
     output::{Failure, Output, both, chain},
     partner,
     table::{Align, render},
@@ -22,6 +25,8 @@ use crate::{
 const BEHIND: u64 = 300;
 /// From how many percent on a stream is too full: the alerts' own bound.
 const FULL: u64 = 70;
+/// From how many seconds on the totals' last recomputation is too old: the alerts' own bound, a day and two hours.
+const OLD: u64 = 93_600;
 /// The checks that services make, as their admin ports name them.
 const CHECKS: [&str; 2] = ["nats", "database"];
 
@@ -40,6 +45,7 @@ struct Pipeline {
     streams: Vec<StreamState>,
     judging: Judging,
     state: State,
+    reconciliation: Reconciliation,
     /// When the oldest verdict of each partition came in that is not counted; none where all are.
     uncounted: Vec<Option<Timestamp>>,
     now: Timestamp,
@@ -88,7 +94,7 @@ async fn look(
     store: &Store,
 ) -> Result<Pipeline, Box<dyn std::error::Error>> {
     let partitions = connection.partitions().await?;
-    let state = store.state().await?;
+    let (state, reconciliation) = (store.state().await?, store.reconciliation().await?);
     let mut uncounted = Vec::with_capacity(state.partitions.len());
     for counted in &state.partitions {
         uncounted.push(match find(partitions, counted.partition) {
@@ -97,7 +103,8 @@ async fn look(
         });
     }
     let (streams, judging) = (connection.streams().await?, connection.judging().await?);
-    Ok(Pipeline { services, streams, judging, state, uncounted, now: Timestamp::from(SystemClock.now()) })
+    let now = Timestamp::from(SystemClock.now());
+    Ok(Pipeline { services, streams, judging, state, reconciliation, uncounted, now })
 }
 
 fn find(partitions: Partitions, number: u16) -> Option<Partition> {
@@ -108,6 +115,11 @@ impl Pipeline {
     fn behind(&self, oldest: Option<Timestamp>) -> u64 {
         let micros = oldest.map_or(0, |oldest| self.now.unix_micros().saturating_sub(oldest.unix_micros()));
         u64::try_from(micros / 1_000_000).unwrap_or_default()
+    }
+
+    /// For how many seconds the totals were not recomputed at once; where they never were, since there can be any.
+    fn not_recomputed(&self) -> u64 {
+        self.behind(Some(self.reconciliation.all.map_or(self.reconciliation.made_at, |all| all.at)))
     }
 
     /// By how many seconds the aggregators are behind.
@@ -181,11 +193,58 @@ impl Pipeline {
                 format!("{messages} messages are in quarantine"),
             ));
         }
+        let wrong = self.reconciliation.mismatches;
+        if wrong > 0 {
+            let wrong = count(wrong);
+            problems.push(both(
+                format!("{wrong} tổng không khớp với các báo cáo; `tonghop verify` liệt kê, `tonghop replay` sửa lại"),
+                format!("{wrong} totals are not what their reports add up to; `tonghop verify` lists them, `tonghop replay` puts them right"),
+            ));
+        }
+        if self.not_recomputed() > OLD {
+            let hours = count(self.not_recomputed() / 3_600);
+            problems.push(match self.reconciliation.all {
+                Some(_) => both(
+                    format!("đã {hours} giờ chưa tính lại toàn bộ các tổng"),
+                    format!("the totals were last recomputed {hours} hours ago"),
+                ),
+                None => both(
+                    "các tổng chưa được tính lại lần nào".to_owned(),
+                    "the totals were never recomputed".to_owned(),
+                ),
+            });
+        }
         problems
     }
 
+    /// The totals' last recomputations, in words.
+    fn recomputed(&self, word: impl Fn(&str, &str) -> String) -> Vec<Vec<String>> {
+        let Reconciliation { all, latest, mismatches, made_at: _ } = &self.reconciliation;
+        let wrong = |mismatches: u64| [word("sai", "wrong"), count(mismatches)];
+        let mut rows = Vec::new();
+        match all {
+            None => {
+                rows.push(vec![word("chưa tính lại toàn bộ các tổng", "all totals not recomputed yet"), "–".to_owned()])
+            }
+            Some(ReconciledAll { at, totals, mismatches }) => {
+                let at = instant_local(*at);
+                let what = word(&format!("tính lại mọi tổng lúc {at}"), &format!("all totals recomputed {at}"));
+                rows.push([what, count(*totals)].into_iter().chain(wrong(*mismatches)).collect());
+            }
+        }
+        if let Some(latest) = latest.filter(|latest| all.is_none_or(|all| all.at < *latest)) {
+            let at = instant_local(latest);
+            let what = word(&format!("tính lại từng kỳ, gần nhất {at}"), &format!("a period at a time, last {at}"));
+            rows.push([what, String::new()].into_iter().chain(wrong(*mismatches)).collect());
+        }
+        rows
+    }
+
     fn object(&self, problems: &[Message]) -> Value {
-        let Self { services, streams, judging, state, uncounted, now: _ } = self;
+        let Self { services, streams, judging, state, reconciliation, uncounted, now: _ } = self;
+        let all = reconciliation.all.map(|ReconciledAll { at, totals, mismatches }| {
+            json!({ "at": instant_rfc3339(at), "totals": totals, "mismatches": mismatches })
+        });
         let services = services.iter().map(|Service { admin, ready, checks, error }| {
             let checks: serde_json::Map<_, _> =
                 checks.iter().map(|(check, well)| ((*check).to_owned(), json!(well))).collect();
@@ -213,6 +272,10 @@ impl Pipeline {
                 "behind_seconds": self.behind(judging.oldest),
             },
             "counting": { "behind_seconds": self.counting_behind(), "partitions": partitions.collect::<Vec<_>>() },
+            "reconciliation": {
+                "all": all, "latest": reconciliation.latest.map(instant_rfc3339), "mismatches": reconciliation.mismatches,
+                "is_old": self.not_recomputed() > OLD,
+            },
             "outbox": state.outbox,
             "quarantined": state.quarantined,
             "database_bytes": state.bytes,
@@ -250,6 +313,7 @@ impl Pipeline {
             vec![word("thông điệp bị cách ly", "messages in quarantine"), count(self.state.quarantined)],
             vec![word("cơ sở dữ liệu", "database"), size(self.state.bytes)],
         ];
+        rows.extend(self.recomputed(word));
         for (holder, partitions) in self.holders() {
             rows.push(vec![word("phụ trách phân vùng", "works on partitions"), count(partitions as u64), holder]);
         }
@@ -343,6 +407,12 @@ mod tests {
                 archive_failures: 0,
                 replication_lag: None,
             },
+            reconciliation: Reconciliation {
+                all: Some(ReconciledAll { at: Timestamp::from_unix_micros(0), totals: 1_234, mismatches: 0 }),
+                latest: Some(Timestamp::from_unix_micros(60_000_000)),
+                mismatches: 0,
+                made_at: Timestamp::from_unix_micros(-1_000_000),
+            },
             uncounted: vec![None, Some(Timestamp::from_unix_micros(88_000_000))],
             now: Timestamp::from_unix_micros(100_000_000),
         }
@@ -356,12 +426,14 @@ mod tests {
             pipeline.said(&pipeline.problems(), &output),
             "services\n  http://h:9090  ready  nats ✓\n\
              streams\n  REPORTS  1.500  3.072 MiB  / 8.192 MiB  37 %\n\
-             to be judged                            0  behind             0 s\n\
-             partitions to be counted              1/2  behind            12 s\n\
-             batches of events to be published       0\n\
-             messages in quarantine                  0\n\
-             database                           20 MiB\n\
-             works on partitions                     2  10.0.0.5 (pid 7)\n\
+             to be judged                                       0  behind             0 s\n\
+             partitions to be counted                         1/2  behind            12 s\n\
+             batches of events to be published                  0\n\
+             messages in quarantine                             0\n\
+             database                                      20 MiB\n\
+             all totals recomputed 1970-01-01 07:00:00      1.234  wrong                0\n\
+             a period at a time, last 1970-01-01 07:01:00          wrong                0\n\
+             works on partitions                                2  10.0.0.5 (pid 7)\n\
              nothing is wrong"
         );
     }
@@ -385,5 +457,28 @@ mod tests {
         assert_eq!(told(&|pipeline| pipeline.uncounted[0] = long_ago), ["counting is 400 s behind"]);
         assert_eq!(told(&|pipeline| pipeline.state.partitions[1].held_by = None), ["nobody works on partition 1"]);
         assert_eq!(told(&|pipeline| pipeline.state.quarantined = 2), ["2 messages are in quarantine"]);
+        let wrong = told(&|pipeline| pipeline.reconciliation.mismatches = 3);
+        assert!(matches!(&wrong[..], [wrong] if wrong.starts_with("3 totals are not what their reports")), "{wrong:?}");
+        let after = |hours: i64| Timestamp::from_unix_micros(hours * 3_600_000_000);
+        let at = |hours| move |pipeline: &mut Pipeline| (pipeline.now, pipeline.uncounted) = (after(hours), Vec::new());
+        assert_eq!(told(&at(26)), Vec::<String>::new());
+        assert_eq!(told(&at(27)), ["the totals were last recomputed 27 hours ago"]);
+        let never = |hours| {
+            move |pipeline: &mut Pipeline| {
+                at(hours)(pipeline);
+                (pipeline.reconciliation.all, pipeline.reconciliation.latest) = (None, None);
+            }
+        };
+        assert_eq!(told(&never(25)), Vec::<String>::new(), "it has not been there for long");
+        assert_eq!(told(&never(27)), ["the totals were never recomputed"]);
+        let (output, _) = captured(false, Lang::En);
+        let mut pipeline = pipeline();
+        never(1)(&mut pipeline);
+        assert!(
+            pipeline.said(&[], &output).contains("all totals not recomputed yet"),
+            "{}",
+            pipeline.said(&[], &output)
+        );
+        assert_eq!(pipeline.object(&[])["reconciliation"]["all"], Value::Null);
     }
 }

@@ -12,12 +12,15 @@ use std::{io, net::SocketAddr, sync::Arc};
 
 use access::{Access, FileError, seal::Sealer};
 use domain::Catalogue;
-use messaging::{ConnectError, Connection, Publisher, audit::Refusals};
+use messaging::{
+    ConnectError, Connection, Publisher,
+    audit::{Door, Refusals, TurnedAway},
+};
 use proto::pb::collector::v1::collector_service_server::CollectorServiceServer;
 use runtime::{
     Calls, Clock, Process, Shutdown,
     admin::Admin,
-    grpc::{ListenError, Listener, ServeError, gate},
+    grpc::{ListenError, Listener, ServeError, Shown, gate},
 };
 
 pub use config::{Config, Limits, SealConfig};
@@ -63,6 +66,7 @@ impl Collector {
         let admin = Admin::bind("collector", &config.admin).await.map_err(ListenError::from)?;
         let access = Access::open(&config.access)?;
         let sealer = Sealer::open(&config.seal.key)?;
+        sealer.keep_current(&config.access);
         let connection = Connection::open("collector", &config.nats).await?;
         Ok(Self { listener, admin, access, sealer, connection, catalogue, clock, limits: config.limits.clone() })
     }
@@ -93,19 +97,33 @@ impl Collector {
         };
         let _watched = self.admin.check("nats", publishes).start(&shutdown).await;
         let publisher = Publisher::new(self.connection.clone());
-        let (group_commit, committing) = GroupCommit::start(publisher, Arc::new(self.sealer), &self.limits);
-        let (access, clock) = (self.access.clone(), Arc::clone(&self.clock));
-        let gate = gate(move |certificate, authorization| {
-            let caller = access.authenticate(certificate, authorization, clock.now());
-            Ok(caller.map_err(Refused::Unauthenticated)?)
-        });
+        let (group_commit, committing) = GroupCommit::start(publisher, self.sealer, &self.limits);
+        let (refusals, telling) = Refusals::start(self.connection.clone(), Door::Collector);
         let (catalogue, clock, access) = (self.catalogue, self.clock, self.access);
-        let (refusals, telling) = Refusals::start(self.connection.clone());
+        let gate = {
+            let (access, clock, refusals) = (access.clone(), Arc::clone(&clock), refusals.clone());
+            gate(move |Shown { peer, certificate, authorization }| {
+                let now = clock.now();
+                let caller = access.authenticate(certificate, authorization, now).map_err(|why| {
+                    let principal = access.once(why, certificate, authorization);
+                    refusals.turned_away(TurnedAway { principal, reason: why.reason(), peer }, None, now.into());
+                    Refused::Unauthenticated(why)
+                });
+                Ok(caller?)
+            })
+        };
+        let listener = {
+            let (clock, refusals) = (Arc::clone(&clock), refusals.clone());
+            self.listener.telling(move |peer, why| {
+                let turned_away =
+                    TurnedAway { principal: None, reason: refused::unbelieved(why).reason(), peer: Some(peer) };
+                refusals.turned_away(turned_away, None, clock.now().into());
+            })
+        };
         let service = Service::new(catalogue, clock, access, group_commit, refusals, &self.limits, shutdown.clone());
         let service = CollectorServiceServer::new(service).max_decoding_message_size(self.limits.max_report_bytes);
         let service = InterceptedService::new(service, gate);
-        let served = self
-            .listener
+        let served = listener
             .serve::<CollectorServiceServer<Service>>(
                 |server| server.add_service(Calls::of("collector", service)),
                 &shutdown,

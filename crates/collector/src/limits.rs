@@ -112,7 +112,7 @@ mod tests {
 
     fn sender(name: &str) -> Principal {
         let credential = Credential::Token("1".to_owned());
-        Principal { name: name.parse().unwrap(), credential, expires: SystemClock.now() }
+        Principal { name: name.parse().unwrap(), credential, vouched_by: String::new(), expires: SystemClock.now() }
     }
 
     #[test]

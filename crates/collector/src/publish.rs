@@ -84,7 +84,7 @@ impl Committing {
 }
 
 impl GroupCommit {
-    pub(crate) fn start(publisher: Publisher, sealer: Arc<Sealer>, limits: &Limits) -> (Self, Committing) {
+    pub(crate) fn start(publisher: Publisher, sealer: Sealer, limits: &Limits) -> (Self, Committing) {
         // Unbounded in type only: whoever sends holds a slot, and there are `max_in_flight` of them.
         let (pending, gathered) = mpsc::unbounded_channel();
         let slots = Arc::new(Semaphore::new(limits.max_in_flight));
@@ -134,7 +134,7 @@ struct Group {
 
 struct Gatherer {
     publisher: Publisher,
-    sealer: Arc<Sealer>,
+    sealer: Sealer,
     limits: Limits,
     /// Each lane has one message on its way at most, and a shard of its own.
     free_lanes: VecDeque<u16>,
@@ -184,7 +184,7 @@ impl Gatherer {
                     if let Some(lane) = self.free_lanes.pop_front() {
                         let group = std::mem::take(&mut self.group);
                         self.last_group = group.reports.len();
-                        let (publisher, sealer) = (self.publisher.clone(), Arc::clone(&self.sealer));
+                        let (publisher, sealer) = (self.publisher.clone(), self.sealer.clone());
                         let task = publishing.spawn(publish(publisher, sealer, lane, group.reports)).id();
                         lane_of.insert(task, lane);
                     }
@@ -225,7 +225,7 @@ async fn wait_until(due: Option<Instant>) {
 }
 
 /// Publishes a group and answers everybody in it.
-async fn publish(publisher: Publisher, sealer: Arc<Sealer>, lane: u16, reports: Vec<Pending>) {
+async fn publish(publisher: Publisher, sealer: Sealer, lane: u16, reports: Vec<Pending>) {
     // The first came first: nobody in the group waits longer than promised.
     let Some(give_up_at) = reports.first().map(|pending| pending.give_up_at) else { return };
     let mut payload = Vec::with_capacity(reports.iter().map(|pending| pending.part.len()).sum());

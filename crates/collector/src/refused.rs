@@ -5,6 +5,7 @@ use std::time::Duration;
 use access::Unauthenticated;
 use domain::{Message, Reason, Violations};
 use proto::{pb::collector::v1::Refusal, status};
+use runtime::grpc::Unbelieved;
 use tonic::{Code, Status};
 
 use crate::{limits::OverQuota, metrics, publish::NotKept};
@@ -130,5 +131,13 @@ pub(crate) fn refusal(refused: &Refused) -> Refusal {
         message_en: first.message_en,
         violations,
         retry_after: None,
+    }
+}
+
+/// Why a caller's certificate is not believed, as the gate would say it.
+pub(crate) fn unbelieved(why: Unbelieved) -> Unauthenticated {
+    match why {
+        Unbelieved::Expired => Unauthenticated::Expired,
+        Unbelieved::Foreign => Unauthenticated::Invalid("the certificate was not issued by this system"),
     }
 }

@@ -1,11 +1,11 @@
 //! gRPC in: one report a call, or many on a stream.
 
-use std::{pin::Pin, sync::Arc};
+use std::{net::IpAddr, pin::Pin, sync::Arc};
 
 use access::{Access, Principal, Unauthenticated};
 use domain::{Catalogue, Reason, Timestamp, access::Wish, judge};
 use futures_util::{FutureExt as _, Stream, StreamExt as _, stream::FuturesUnordered};
-use messaging::audit::{Refusal, Refusals};
+use messaging::audit::{Refusal, Refusals, TurnedAway};
 use proto::pb::{
     collector::v1::{
         Acknowledgement, SubmitRequest, SubmitResponse, SubmitStreamRequest, SubmitStreamResponse,
@@ -16,6 +16,7 @@ use proto::pb::{
 };
 use runtime::{
     Clock, Shutdown,
+    grpc::Peer,
     metrics::OneMore,
     quota::Part,
     trace::{MOST, Span, TRACEPARENT},
@@ -193,8 +194,13 @@ impl CollectorService for Service {
         let (receipts, outgoing) = mpsc::channel(64);
         let caller = Shared::caller(&request)?;
         let stream = self.0.quotas.stream(&caller)?;
-        let traceparent = traceparent(&request).map(str::to_owned);
-        tokio::spawn(answer_stream(Arc::clone(&self.0), caller, stream, request.into_inner(), traceparent, receipts));
+        let caller = StreamCaller {
+            peer: request.extensions().get().map(|Peer(peer)| *peer),
+            traceparent: traceparent(&request).map(str::to_owned),
+            principal: caller,
+            _stream: stream,
+        };
+        tokio::spawn(answer_stream(Arc::clone(&self.0), caller, request.into_inner(), receipts));
         Ok(Response::new(Box::pin(ReceiverStream::new(outgoing))))
     }
 }
@@ -204,13 +210,20 @@ fn traceparent<T>(request: &Request<T>) -> Option<&str> {
     request.metadata().get(TRACEPARENT).and_then(|value| value.to_str().ok())
 }
 
+/// Who opened a stream.
+struct StreamCaller {
+    principal: Principal,
+    peer: Option<IpAddr>,
+    traceparent: Option<String>,
+    /// Free again when it is dropped.
+    _stream: Part,
+}
+
 /// Takes the reports of a stream as they come and sends their receipts as they are ready.
 async fn answer_stream(
     shared: Arc<Shared>,
-    caller: Principal,
-    _stream: Part,
+    StreamCaller { principal: caller, peer, traceparent, _stream }: StreamCaller,
     mut reports: Streaming<SubmitStreamRequest>,
-    traceparent: Option<String>,
     receipts: mpsc::Sender<Result<SubmitStreamResponse, Status>>,
 ) {
     let _open = OneMore::of(&NUMBERS.streams);
@@ -241,7 +254,10 @@ async fn answer_stream(
                 }
                 Ok(Some(SubmitStreamRequest { report })) => {
                     // A stream outlives what opened it: an end of the credentials ends it too, before the report is taken.
-                    if let Err(refused) = shared.access.still(&caller, shared.clock.now()) {
+                    let now = shared.clock.now();
+                    if let Err(refused) = shared.access.still(&caller, now) {
+                        let (principal, reason) = (Some(caller.name.clone()), refused.reason());
+                        shared.refusals.turned_away(TurnedAway { principal, reason, peer }, None, now.into());
                         open = false;
                         broken = Some(Refused::Unauthenticated(refused).into());
                         continue;

@@ -18,6 +18,9 @@ use crate::workdir::{RunDir, Workdir, failed};
 /// A server on loopback that is alive answers sooner.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
+/// How long reading a configuration again may take.
+const RELOAD_WITHIN: Duration = Duration::from_secs(30);
+
 /// Where the keys are, from the server's own directory.
 const KEYS: &str = "keys";
 
@@ -124,6 +127,39 @@ impl NatsServer {
     /// When the signal cannot be sent.
     pub fn resume(&self) -> Result<(), ServerError> {
         self.process.signal(Signal::CONT)
+    }
+
+    /// Has the server read its configuration again with SIGHUP, twice: of an account that is new the first time brings its users, and
+    /// only the second what it imports. Connections stay. Returns when it is done.
+    ///
+    /// # Errors
+    ///
+    /// When the signal cannot be sent, the log not be read, or the server does not take the configuration.
+    pub async fn reload(&self) -> Result<(), ServerError> {
+        for _ in 0..2 {
+            let before = self.reloads()?;
+            self.process.signal(Signal::HUP)?;
+            let waited = tokio::time::timeout(RELOAD_WITHIN, async {
+                while self.reloads()? == before {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                Ok(())
+            });
+            let not_reloaded = || ServerError::NotReloaded { name: "nats-server", log: self.log() };
+            waited.await.unwrap_or_else(|_| Err(not_reloaded()))?;
+        }
+        Ok(())
+    }
+
+    fn log(&self) -> PathBuf {
+        self.plan.run_dir.path().join("log")
+    }
+
+    /// How often the server has said that it took its configuration again.
+    fn reloads(&self) -> Result<usize, ServerError> {
+        let path = self.log();
+        let log = fs::read_to_string(&path).map_err(failed("read", &path))?;
+        Ok(log.matches("Reloaded server configuration").count())
     }
 
     /// Ends the server in an orderly way. Its streams stay for [`restart`](Self::restart) until it is dropped.

@@ -64,10 +64,7 @@ impl PostgresServer {
         let run_dir = workdir.run_dir("postgres")?;
         template.copy_data_to(&run_dir)?;
         let mut settings = options.settings;
-        if let Some(keys) = &options.keys {
-            for name in ["server.pem", "server.key"] {
-                give_key(&keys.join(name), &data_in(&run_dir).join(name), workdir.account())?;
-            }
+        if options.keys.is_some() {
             let tls = [("ssl", "on"), ("ssl_cert_file", "server.pem"), ("ssl_key_file", "server.key")];
             settings.extend(tls.map(|(name, value)| (name.to_owned(), value.to_owned())));
         }
@@ -75,6 +72,7 @@ impl PostgresServer {
             program: programs.join("postgres"),
             account: workdir.account(),
             settings,
+            keys: options.keys,
             password: template.password()?,
             port: 0,
             run_dir,
@@ -128,7 +126,7 @@ impl PostgresServer {
         self.process.end(Signal::INT).await
     }
 
-    /// Starts the server again on the same port with the same data, after ending it if it runs.
+    /// Starts the server again on the same port with the same data, and the keys as they are now, after ending it if it runs.
     ///
     /// # Errors
     ///
@@ -158,6 +156,7 @@ struct Plan {
     program: PathBuf,
     account: Option<Account>,
     settings: Vec<(String, String)>,
+    keys: Option<PathBuf>,
     password: String,
     port: u16,
     run_dir: RunDir,
@@ -171,6 +170,11 @@ impl Plan {
     fn launch(&self) -> Result<Process, ServerError> {
         let data = data_in(&self.run_dir);
         self.kill_orphans();
+        if let Some(keys) = &self.keys {
+            for name in ["server.pem", "server.key"] {
+                give_key(&keys.join(name), &data.join(name), self.account)?;
+            }
+        }
         let mut command = command_as("QUIT", self.account, &self.program, &self.run_dir)?;
         command.arg("-c").arg(format!("cluster_name={}", self.run_dir.name()));
         command.arg("-D").arg(&data).args(["-p", &self.port.to_string()]);

@@ -8,7 +8,7 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
@@ -72,6 +72,14 @@ pub enum ServerError {
         name: &'static str,
         /// The end of what it logged since this start.
         log: String,
+    },
+    /// The server runs on with the configuration it had; its log says why.
+    #[error("{name} does not take its new configuration; its log is {}", log.display())]
+    NotReloaded {
+        /// The server.
+        name: &'static str,
+        /// The file with its log.
+        log: PathBuf,
     },
     /// A signal could not be sent.
     #[error("cannot send a signal to {name}")]

@@ -11,8 +11,8 @@
 use std::{fmt::Write as _, str::FromStr};
 
 use crate::subjects::{
-    self, AUDIT, AUDIT_COLLECTOR, AUDIT_SUBJECTS, FATES, FATES_SUBJECTS, REPORTS, REPORTS_SUBJECTS, TOTALS,
-    TOTALS_SUBJECTS, VALIDATOR, VERDICTS, VERDICTS_SUBJECTS,
+    self, AUDIT, AUDIT_COLLECTOR, AUDIT_QUERY, AUDIT_SUBJECTS, FATES, FATES_SUBJECTS, REPORTS, REPORTS_SUBJECTS,
+    TOTALS, TOTALS_SUBJECTS, VALIDATOR, VERDICTS, VERDICTS_SUBJECTS,
 };
 
 /// Who connects to NATS on our side.
@@ -67,7 +67,7 @@ impl User {
         let ask = |requests: &[&str]| requests.iter().map(|request| format!("$JS.API.{request}")).collect::<Vec<_>>();
         let partitions = format!("STREAM.INFO.{VERDICTS}");
         Some(match self {
-            Self::Collector => [own(&REPORTS_SUBJECTS), own(&AUDIT_SUBJECTS), vec![probe]].concat(),
+            Self::Collector => [own(&REPORTS_SUBJECTS), own(&[AUDIT_COLLECTOR]), vec![probe]].concat(),
             Self::Validator => {
                 let competes = [
                     format!("$JS.API.CONSUMER.INFO.{REPORTS}.{VALIDATOR}"),
@@ -85,10 +85,13 @@ impl User {
                 let last = format!("DIRECT.GET.{TOTALS}.{}", TOTALS_SUBJECTS[0]);
                 // It also tells how full every stream is, and how old the verdict it counts next.
                 let looks = ask(&[&last, "STREAM.INFO.*", &format!("STREAM.MSG.GET.{VERDICTS}")]);
-                [publishes, reads_in_order(VERDICTS, "reports.*.*"), reads_in_order(AUDIT, AUDIT_COLLECTOR), looks]
+                [publishes, reads_in_order(VERDICTS, "reports.*.*"), reads_in_order(AUDIT, AUDIT_SUBJECTS[0]), looks]
                     .concat()
             }
-            Self::Query => [reads_in_order(TOTALS, TOTALS_SUBJECTS[0]), ask(&[&partitions]), vec![probe]].concat(),
+            Self::Query => {
+                let reads = reads_in_order(TOTALS, TOTALS_SUBJECTS[0]);
+                [reads, ask(&[&partitions]), own(&[AUDIT_QUERY]), vec![probe]].concat()
+            }
             Self::Provision => {
                 // A partner's, to begin again. The consumer that validators share is on another stream.
                 let anew = [TOTALS, FATES].map(|stream| format!("$JS.API.CONSUMER.DELETE.{stream}.*"));

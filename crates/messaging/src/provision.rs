@@ -231,7 +231,7 @@ fn audit(topology: &Topology) -> Config {
         subjects: subjects::AUDIT_SUBJECTS.map(str::to_owned).to_vec(),
         max_bytes: 256 << 20,
         discard: DiscardPolicy::Old,
-        description: Some("What collectors refused, on its way into the audit log".to_owned()),
+        description: Some("What collectors and query services refused, on its way into the audit log".to_owned()),
         ..log(topology)
     }
 }

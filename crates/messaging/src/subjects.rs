@@ -18,10 +18,12 @@ pub(crate) const PROBES: &str = "PROBES";
 /// All streams.
 pub(crate) const STREAMS: [&str; 6] = [REPORTS, VERDICTS, TOTALS, FATES, PROBES, AUDIT];
 
-/// What collectors refused, until it is in the audit log.
+/// What collectors and query services refused, until it is in the audit log.
 pub(crate) const AUDIT: &str = "AUDIT";
 /// Where collectors tell it.
 pub(crate) const AUDIT_COLLECTOR: &str = "audit.collector";
+/// Where query services do.
+pub(crate) const AUDIT_QUERY: &str = "audit.query";
 
 pub(crate) const REPORTS_SUBJECTS: [&str; 1] = ["reports.submitted.*"];
 pub(crate) const VERDICTS_SUBJECTS: [&str; 3] = ["reports.accepted.*", "reports.rejected.*", "reports.quarantined.*"];

@@ -3,15 +3,16 @@
 //! Every call is answered within [`Caller::asks`], and every question about a unit is looked up in
 //! [`crate::question::Question`]: it asks here, so that no call can forget to. Where nobody asks, nobody is shown anything.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use access::{Access, Principal, Unauthenticated};
 use domain::{
-    Catalogue, PeriodType, Timestamp,
+    Catalogue, PeriodType, Reason, Timestamp,
     access::{Action, Wish},
     judge,
     settle::Claim,
 };
+use messaging::audit::{Refusals, TurnedAway};
 use runtime::Clock;
 use time::Date;
 
@@ -24,7 +25,10 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_secs(20);
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     pub(crate) principal: Principal,
+    /// Where the call comes from.
+    pub(crate) peer: Option<IpAddr>,
     pub(crate) access: Access,
+    pub(crate) refusals: Refusals,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -69,8 +73,15 @@ impl Caller {
 
     fn may(&self, catalogue: &Catalogue, org_unit: &str, data_set: &str, of: Date) -> Result<(), Refused> {
         let wish = Wish { action: Action::Read, org_unit, data_set: Some(data_set), of, on: self.today(catalogue) };
-        let denied = |denied: domain::access::Denied| denied.message(self.principal.name.as_str(), &wish);
-        self.access.may(&self.principal.name, &wish, catalogue.tree()).map_err(|no| Refused::NotGranted(denied(no)))
+        self.access.may(&self.principal.name, &wish, catalogue.tree()).map_err(|denied| {
+            self.turned_away(Reason::NotGranted.code(), Some((org_unit, data_set)));
+            Refused::NotGranted(denied.message(self.principal.name.as_str(), &wish))
+        })
+    }
+
+    fn turned_away(&self, reason: &'static str, from: Option<(&str, &str)>) {
+        let (principal, peer) = (Some(self.principal.name.clone()), self.peer);
+        self.refusals.turned_away(TurnedAway { principal, reason, peer }, from, self.clock.now().into());
     }
 
     fn today(&self, catalogue: &Catalogue) -> Date {
@@ -81,7 +92,10 @@ impl Caller {
     pub(crate) async fn gone(self, catalogue: &Catalogue, questions: &[Question]) -> Refused {
         let mut changes = self.access.changes();
         loop {
-            let known = self.access.still(&self.principal, self.clock.now()).map_err(Refused::Unauthenticated);
+            let known = self.access.still(&self.principal, self.clock.now()).map_err(|why| {
+                self.turned_away(why.reason(), None);
+                Refused::Unauthenticated(why)
+            });
             let all = || questions.iter().try_for_each(|question| self.may_read(catalogue, question));
             if let Err(refused) = known.and_then(|()| all()) {
                 return refused;

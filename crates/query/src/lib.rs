@@ -31,12 +31,16 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use access::{Access, FileError};
 use domain::Catalogue;
-use messaging::{ConnectError, Connection, ProvisionError, ReadError, totals::TotalsFeed};
+use messaging::{
+    ConnectError, Connection, ProvisionError, ReadError,
+    audit::{Door, Refusals, TurnedAway},
+    totals::TotalsFeed,
+};
 use proto::pb::query::v1::query_service_server::QueryServiceServer;
 use runtime::{
     Calls, Clock, Process, Shutdown,
     admin::Admin,
-    grpc::{ListenError, Listener, ServeError, gate},
+    grpc::{ListenError, Listener, ServeError, Shown, gate},
 };
 use store::{Store, StoreConfig, StoreError};
 use tonic::service::interceptor::InterceptedService;
@@ -179,15 +183,29 @@ impl Query {
         // Covers the reading of a question and the beginning of the answer, not the life of a watch. Which period `latest` is
         // is a question of its own.
         let timeout = 2 * limits.answer_within + ASKING;
+        let (refusals, telling) = Refusals::start(connection.clone(), Door::Query);
         let gate = {
-            let (access, clock) = (access.clone(), Arc::clone(&clock));
-            gate(move |certificate, authorization| {
-                let caller = access.authenticate(certificate, authorization, clock.now());
-                Ok(caller.map_err(Refused::Unauthenticated)?)
+            let (access, clock, refusals) = (access.clone(), Arc::clone(&clock), refusals.clone());
+            gate(move |Shown { peer, certificate, authorization }| {
+                let now = clock.now();
+                let caller = access.authenticate(certificate, authorization, now).map_err(|why| {
+                    let principal = access.once(why, certificate, authorization);
+                    refusals.turned_away(TurnedAway { principal, reason: why.reason(), peer }, None, now.into());
+                    Refused::Unauthenticated(why)
+                });
+                Ok(caller?)
+            })
+        };
+        let listener = {
+            let (clock, refusals) = (Arc::clone(&clock), refusals.clone());
+            listener.telling(move |peer, why| {
+                let turned_away =
+                    TurnedAway { principal: None, reason: refused::unbelieved(why).reason(), peer: Some(peer) };
+                refusals.turned_away(turned_away, None, clock.now().into());
             })
         };
         let (asked, told) = (Arc::clone(&reader), Arc::clone(&hub));
-        let service = Arc::new(Service::new(access, clock, asked, told, limits, shutdown.clone()));
+        let service = Arc::new(Service::new(access, refusals, clock, asked, told, limits, shutdown.clone()));
         let generated = QueryServiceServer::from_arc(Arc::clone(&service));
         let generated = generated.max_decoding_message_size(MAX_QUESTION_BYTES);
         let service = InterceptedService::new(Warm::new(service, generated, MAX_QUESTION_BYTES), gate);
@@ -206,6 +224,7 @@ impl Query {
         // A connection of the database is given back within `answer_within`: this ends.
         store.close().await;
         look_out.close().await;
+        telling.finish().await;
         connection.close().await;
         served
     }

@@ -5,6 +5,7 @@ use std::{num::NonZeroU32, time::Duration};
 use access::Unauthenticated;
 use domain::{Message, Reason, SubmissionId, Violation, Violations, access::PrincipalName};
 use proto::status;
+use runtime::grpc::Unbelieved;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -186,6 +187,14 @@ impl Refused {
 /// A refusal that another try may escape.
 fn passing(code: Code, reason: &str, message: &Message, retry_after_seconds: u64) -> Status {
     status::refusal(code, reason, message, Some(Duration::from_secs(retry_after_seconds)))
+}
+
+/// Why a caller's certificate is not believed, as the gate would say it.
+pub(crate) fn unbelieved(why: Unbelieved) -> Unauthenticated {
+    match why {
+        Unbelieved::Expired => Unauthenticated::Expired,
+        Unbelieved::Foreign => Unauthenticated::Invalid("the certificate was not issued by this system"),
+    }
 }
 
 /// A refusal for a reason that reports do not know, in the form that `proto::status::invalid` gives to those they do.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use access::{Access, Principal, Unauthenticated};
 use domain::{UnitIx, Violations, access::PrincipalName, judge};
 use futures_util::{StreamExt as _, stream::BoxStream};
+use messaging::audit::Refusals;
 use proto::encoded::Encoded;
 use proto::pb::query::v1::{
     BatchGetTotalsRequest, BatchGetTotalsResponse, GetCatalogueRequest, GetCatalogueResponse, GetReportRequest,
@@ -14,7 +15,7 @@ use proto::pb::query::v1::{
     ListOrgUnitsResponse, ListReportsRequest, ListReportsResponse, MovedTotals, SeriesEntry, Totals, WatchManyRequest,
     WatchManyResponse, WatchTotalsRequest, WatchTotalsResponse, query_service_server::QueryService,
 };
-use runtime::{Clock, Shutdown, quota::Rates};
+use runtime::{Clock, Shutdown, grpc::Peer, quota::Rates};
 use tonic::{Request, Response, Status, codegen::http};
 
 use crate::{
@@ -44,6 +45,7 @@ const MOST_REVISIONS: usize = 100;
 #[derive(Debug)]
 pub(crate) struct Service {
     access: Access,
+    refusals: Refusals,
     clock: Arc<dyn Clock>,
     rates: Rates<PrincipalName>,
     reader: Arc<Reader>,
@@ -55,6 +57,7 @@ pub(crate) struct Service {
 impl Service {
     pub(crate) fn new(
         access: Access,
+        refusals: Refusals,
         clock: Arc<dyn Clock>,
         reader: Arc<Reader>,
         hub: Arc<Hub>,
@@ -62,7 +65,7 @@ impl Service {
         shutdown: Shutdown,
     ) -> Self {
         let rates = Rates::of(limits.calls_per_second_of_one, limits.calls_at_once_of_one);
-        Self { access, clock, rates, reader, hub, limits, shutdown }
+        Self { access, refusals, clock, rates, reader, hub, limits, shutdown }
     }
 
     /// Who calls; the gate has asked. Whoever calls too often is told to come again.
@@ -74,7 +77,9 @@ impl Service {
             a_second: self.rates.a_second(),
             retry_after,
         })?;
-        Ok(Caller { principal, access: self.access.clone(), clock: Arc::clone(&self.clock) })
+        let peer = request.extensions().get().map(|Peer(peer)| *peer);
+        let (access, refusals, clock) = (self.access.clone(), self.refusals.clone(), Arc::clone(&self.clock));
+        Ok(Caller { principal, peer, access, refusals, clock })
     }
 
     async fn totals(&self, request: &GetTotalsRequest) -> Result<Totals, Refused> {

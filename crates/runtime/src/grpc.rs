@@ -10,11 +10,13 @@ mod guard;
 mod tls;
 
 use std::{
+    fmt,
     hash::{BuildHasher as _, RandomState},
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
     pin::pin,
+    sync::Arc,
     time::Duration,
 };
 
@@ -23,7 +25,10 @@ use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{self, CertificateError},
+};
 use tokio_stream::{StreamExt as _, once, pending};
 use tokio_util::sync::CancellationToken;
 use tonic::{
@@ -46,8 +51,8 @@ use tower::{
 };
 
 use crate::Shutdown;
-use crowd::{Crowd, Place};
-pub use gate::gate;
+use crowd::{Crowd, Place, network};
+pub use gate::{Peer, Shown, gate};
 use guard::Guarded;
 pub use tls::TlsError;
 use tls::{Files, Tls};
@@ -170,6 +175,25 @@ const HEAR_OUT_FOR: Duration = Duration::from_secs(1);
 /// How long a peer may take to say that it is there.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A caller's certificate that is not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unbelieved {
+    /// It has ended.
+    Expired,
+    /// It is of another authority, or not what it seems.
+    Foreign,
+}
+
+/// Who is told whose certificate is not believed, and from which address it came.
+#[derive(Clone)]
+struct Doorkeeper(Arc<dyn Fn(IpAddr, Unbelieved) + Send + Sync>);
+
+impl fmt::Debug for Doorkeeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Doorkeeper")
+    }
+}
+
 /// A bound port. Connections queue up from now on; they are answered once [`Listener::serve`] runs.
 #[derive(Debug)]
 pub struct Listener {
@@ -177,6 +201,7 @@ pub struct Listener {
     tls: Tls,
     config: GrpcConfig,
     http1: bool,
+    doorkeeper: Doorkeeper,
 }
 
 impl Listener {
@@ -188,13 +213,20 @@ impl Listener {
         let GrpcConfig { certificate, key, client_ca, .. } = config.clone();
         let tls = Tls::open(Files { certificate, key, client_ca })?;
         let listener = TcpListener::bind(config.listen).await?;
-        Ok(Self { listener, tls, config: config.clone(), http1: false })
+        let doorkeeper = Doorkeeper(Arc::new(|_, _| {}));
+        Ok(Self { listener, tls, config: config.clone(), http1: false, doorkeeper })
     }
 
     /// Takes HTTP/1.1 as well: gRPC-Web may come over it.
     #[must_use]
     pub fn http1(self) -> Self {
         Self { tls: self.tls.http1(), http1: true, ..self }
+    }
+
+    /// Tells of callers whose certificates are not believed: they come no further than the handshake.
+    #[must_use]
+    pub fn telling(self, unbelieved: impl Fn(IpAddr, Unbelieved) + Send + Sync + 'static) -> Self {
+        Self { doorkeeper: Doorkeeper(Arc::new(unbelieved)), ..self }
     }
 
     /// The address, with the port that was chosen.
@@ -215,7 +247,7 @@ impl Listener {
         add: impl FnOnce(&mut Server<Bounded>) -> Router<Bounded>,
         shutdown: &Shutdown,
     ) -> Result<(), ServeError> {
-        let Self { listener, mut tls, config: GrpcConfig { drain_timeout, limits, .. }, http1 } = self;
+        let Self { listener, mut tls, config: GrpcConfig { drain_timeout, limits, .. }, http1, doorkeeper } = self;
         let (mut health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<S>().await;
         let services = add(&mut server(&limits).accept_http1(http1)).add_service(health_service);
@@ -254,6 +286,8 @@ impl Listener {
             count += 1;
             let connection = Connection {
                 tcp,
+                peer: network(peer.ip()),
+                doorkeeper: doorkeeper.clone(),
                 place,
                 acceptor: tls.acceptor().await,
                 age: spread(limits.max_connection_age, random.hash_one(count)),
@@ -284,6 +318,8 @@ impl Listener {
 /// A connection that was let in.
 struct Connection {
     tcp: TcpStream,
+    peer: IpAddr,
+    doorkeeper: Doorkeeper,
     place: Place,
     acceptor: TlsAcceptor,
     age: Duration,
@@ -297,7 +333,7 @@ impl Connection {
     /// Each connection has a tonic server of its own: so each has its own age, and a peer is told to go before it is cut
     /// off. (tonic's `max_connection_age_grace` cuts off without telling.)
     async fn serve(self, services: Router<Bounded>) -> Result<(), ServeError> {
-        let Self { tcp, place, acceptor, age, limits, shutdown, end } = self;
+        let Self { tcp, peer, doorkeeper: Doorkeeper(tell), place, acceptor, age, limits, shutdown, end } = self;
         let shaken = tokio::select! {
             shaken = tokio::time::timeout(limits.handshake_timeout, acceptor.accept(tcp).into_fallible()) => shaken,
             () = shutdown.requested() => return Ok(()),
@@ -306,6 +342,9 @@ impl Connection {
             Ok(Ok(tls)) => tls,
             Ok(Err((error, tcp))) => {
                 tracing::debug!(%error, "a TLS handshake failed");
+                if let Some(why) = unbelieved(&error) {
+                    tell(peer, why);
+                }
                 hear_out(tcp).await;
                 return Ok(());
             }
@@ -333,6 +372,17 @@ impl Connection {
             served = pin!(serving) => Ok(served?),
             () = closed.cancelled() => Ok(()),
         }
+    }
+}
+
+/// Whether a handshake failed because of the caller's certificate.
+fn unbelieved(error: &io::Error) -> Option<Unbelieved> {
+    match error.get_ref()?.downcast_ref()? {
+        rustls::Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
+            Some(Unbelieved::Expired)
+        }
+        rustls::Error::InvalidCertificate(_) => Some(Unbelieved::Foreign),
+        _ => None,
     }
 }
 

@@ -353,8 +353,7 @@ impl Store {
                 break;
             }
         }
-        chains.ends(anchors);
-        let Chains { heads, mut faults, .. } = chains;
+        let (heads, mut faults) = chains.end(anchors);
 
         let most = i64::try_from(LISTED).unwrap_or(i64::MAX);
         let ledger = sqlx::query(LEDGER).bind(most).fetch_all(&mut *transaction).await?;
@@ -404,9 +403,18 @@ async fn refusals_position(connection: &mut PgConnection) -> Result<Position, St
     unsigned(position.unwrap_or(0), "position").map(Position)
 }
 
-/// The chains as they are read, row by row in order.
-#[derive(Default)]
-struct Chains {
+/// The hash of a row, over the one before it, which is empty for the first, and over what the row states.
+#[must_use]
+pub fn link(before: &[u8], stated: &str) -> Hash {
+    let mut sha = Sha256::new();
+    sha.update(before);
+    sha.update(stated);
+    sha.finalize().into()
+}
+
+/// Chains as they are read, row by row in order.
+#[derive(Debug, Default)]
+pub struct Chains {
     heads: Vec<Head>,
     faults: Vec<AuditFault>,
     /// Whether the last chain has a fault: its first is enough.
@@ -418,20 +426,18 @@ impl Chains {
         Head { chain: String::new(), number: 0, hash: [0; 32] }
     }
 
-    fn add(&mut self, row: Head, stated: &str, anchored: Option<Hash>) {
+    /// The next row, with what its hash is over beside the hash before, and the hash that was anchored of it.
+    pub fn add(&mut self, row: Head, stated: &str, anchored: Option<Hash>) {
         let before = self.heads.pop_if(|head| head.chain == row.chain);
         if before.is_none() {
             self.broken = false;
         }
         if !self.broken {
             let (number, hash) = before.as_ref().map_or((0, &[][..]), |before| (before.number, &before.hash[..]));
-            let mut sha = Sha256::new();
-            sha.update(hash);
-            sha.update(stated);
             let chain = row.chain.clone();
             let fault = if row.number != number + 1 {
                 Some(AuditFault::Missing { chain, number: number + 1 })
-            } else if <Hash>::from(sha.finalize()) != row.hash {
+            } else if link(hash, stated) != row.hash {
                 Some(AuditFault::Changed { chain, number: row.number })
             } else if anchored.is_some_and(|anchored| anchored != row.hash) {
                 Some(AuditFault::Replaced { chain, number: row.number })
@@ -444,8 +450,9 @@ impl Chains {
         self.heads.push(row);
     }
 
-    /// Compares where the chains end with the farthest that was anchored of each.
-    fn ends(&mut self, anchors: &[Head]) {
+    /// Where the chains end and what is wrong with them, also beside the farthest that was anchored of each.
+    #[must_use]
+    pub fn end(mut self, anchors: &[Head]) -> (Vec<Head>, Vec<AuditFault>) {
         let mut farthest: BTreeMap<&str, u64> = BTreeMap::new();
         for Head { chain, number, .. } in anchors {
             let farthest = farthest.entry(chain).or_default();
@@ -457,6 +464,7 @@ impl Chains {
                 self.faults.push(AuditFault::Cut { chain: chain.to_owned(), ends, anchored });
             }
         }
+        (self.heads, self.faults)
     }
 }
 

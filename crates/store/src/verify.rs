@@ -48,6 +48,30 @@ pub struct Mismatch {
     pub recomputed: String,
 }
 
+/// What is known of the totals' recomputation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reconciliation {
+    /// When all totals were last recomputed at once; none where they never were.
+    pub all: Option<ReconciledAll>,
+    /// When those of a form's period were last, or all; none where nothing ever was.
+    pub latest: Option<Timestamp>,
+    /// How many totals were wrong when their form's period was last recomputed.
+    pub mismatches: u64,
+    /// Since when there has been a database in which totals can be.
+    pub made_at: Timestamp,
+}
+
+/// What was found when all totals were last recomputed at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReconciledAll {
+    /// When.
+    pub at: Timestamp,
+    /// How many totals were compared.
+    pub totals: u64,
+    /// How many differed.
+    pub mismatches: u64,
+}
+
 /// A form's period, or a longer one.
 pub type OfPeriod = (DataSetCode, Period);
 
@@ -439,6 +463,36 @@ impl Store {
         let at = sqlx::query_scalar("SELECT checked_at FROM reconciliation WHERE data_set = '*'");
         let at: Option<OffsetDateTime> = at.fetch_optional(&self.pool).await?;
         Ok(at.map(Timestamp::from))
+    }
+
+    /// What is known of the totals' recomputation, for those who watch.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn reconciliation(&self) -> Result<Reconciliation, StoreError> {
+        let row = sqlx::query(
+            "SELECT (SELECT max(checked_at) FROM reconciliation) AS latest,
+                 (SELECT coalesce(sum(mismatches), 0)::bigint FROM reconciliation WHERE data_set <> '*') AS mismatches,
+                 (SELECT min(installed_on) FROM _sqlx_migrations) AS made_at",
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        let all = sqlx::query("SELECT checked_at, totals, mismatches FROM reconciliation WHERE data_set = '*'")
+            .fetch_optional(&self.pool)
+            .await?;
+        let all = all.map(|row| {
+            Ok::<_, StoreError>(ReconciledAll {
+                at: row.try_get::<OffsetDateTime, _>("checked_at")?.into(),
+                totals: unsigned(row.try_get("totals")?, "count")?,
+                mismatches: unsigned(row.try_get("mismatches")?, "count")?,
+            })
+        });
+        Ok(Reconciliation {
+            all: all.transpose()?,
+            latest: row.try_get::<Option<OffsetDateTime>, _>("latest")?.map(Timestamp::from),
+            mismatches: unsigned(row.try_get("mismatches")?, "count")?,
+            made_at: row.try_get::<OffsetDateTime, _>("made_at")?.into(),
+        })
     }
 
     /// The form's period that was not recomputed for the longest time; none where there are no totals.

@@ -2,16 +2,19 @@
 
 use std::path::PathBuf;
 
+use access::Layout;
 use clap::Subcommand;
 use domain::{SubmissionId, Timestamp};
+use store::StoreConfig;
 
-use super::{AsOf, Database, Nats, Refused, as_of, principal, reason};
+use super::{AsOf, Database, Nats, Refused, as_of, given_or_in_file, principal, reason};
+use crate::output::Failure;
 
 /// Who does it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct By {
     /// Who does it, for the audit log; without it the user of the operating system
-    #[arg(long = "as", value_name = "NAME", env = "USER", default_value = "operator", value_parser = principal)]
+    #[arg(id = "by", long = "as", value_name = "NAME", env = "USER", default_value = "operator", value_parser = principal)]
     pub(crate) principal: String,
 }
 
@@ -90,9 +93,63 @@ pub(crate) struct QuarantineRetry {
     pub(crate) by: By,
 }
 
+/// Where the audit log is: the database has that of reports and of what was done to them, the keys directory that of what was done
+/// to it. They may be on machines that do not reach each other.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Logs {
+    #[command(flatten)]
+    which: WhichLogs,
+    /// A file with the certificates of the authorities whose database servers are trusted; the connection is encrypted then
+    #[arg(long, value_name = "FILE", env = "TONGHOP_DATABASE_CA")]
+    database_ca: Option<PathBuf>,
+    /// A file with the user's password
+    #[arg(long, value_name = "FILE", env = "TONGHOP_DATABASE_PASSWORD_FILE")]
+    database_password_file: Option<PathBuf>,
+}
+
+/// One of the two, or both.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = true)]
+struct WhichLogs {
+    /// The database: postgres://USER@HOST:PORT/NAME
+    #[arg(
+        long = "database",
+        value_name = "URL",
+        env = "TONGHOP_DATABASE",
+        hide_env_values = true,
+        conflicts_with = "log_url_file"
+    )]
+    log_url: Option<String>,
+    /// A file that holds the database URL, for one with a password
+    #[arg(id = "log_url_file", long = "database-url-file", value_name = "FILE", env = "TONGHOP_DATABASE_URL_FILE")]
+    log_url_file: Option<PathBuf>,
+    /// The keys directory
+    #[arg(long, value_name = "DIR", env = "TONGHOP_KEYS")]
+    keys: Option<PathBuf>,
+}
+
+impl Logs {
+    /// The database, if it is asked for.
+    pub(crate) fn database(&self) -> Result<Option<StoreConfig>, Failure> {
+        let WhichLogs { log_url, log_url_file, keys: _ } = &self.which;
+        if log_url.is_none() && log_url_file.is_none() {
+            return Ok(None);
+        }
+        let url = given_or_in_file(log_url.as_deref(), log_url_file.as_ref())?;
+        let (ca, password) = (self.database_ca.clone(), self.database_password_file.clone());
+        Ok(Some(StoreConfig { ca, password, ..StoreConfig::to(url) }))
+    }
+
+    /// The keys directory, if it is asked for.
+    pub(crate) fn keys(&self) -> Option<Layout> {
+        self.which.keys.as_ref().map(Layout::at)
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
-    /// Recompute the chains of the audit log, and compare them with the ledger and with what was anchored
+    /// Recompute the chains of the audit log, and compare them with the ledger and with what was anchored: those of the database,
+    /// and with --keys that of the keys directory
     ///
     /// Names the first row of each chain that is not as it was written. That rows were cut from the end of a chain, or that all was
     /// written anew, is seen beside anchors only.
@@ -108,7 +165,7 @@ pub(crate) enum AuditCommand {
 #[derive(Debug, clap::Args)]
 pub(crate) struct AuditVerify {
     #[command(flatten)]
-    pub(crate) database: Database,
+    pub(crate) logs: Logs,
     /// The file of anchors
     #[arg(long, value_name = "FILE", requires = "public_key")]
     pub(crate) anchors: Option<PathBuf>,
@@ -120,7 +177,7 @@ pub(crate) struct AuditVerify {
 #[derive(Debug, clap::Args)]
 pub(crate) struct AuditShow {
     #[command(flatten)]
-    pub(crate) database: Database,
+    pub(crate) logs: Logs,
     /// Only of this submission
     #[arg(long, value_name = "ID", value_parser = submission_id)]
     pub(crate) submission: Option<SubmissionId>,
@@ -155,7 +212,7 @@ pub(crate) enum AuditChain {
 #[derive(Debug, clap::Args)]
 pub(crate) struct AuditAnchor {
     #[command(flatten)]
-    pub(crate) database: Database,
+    pub(crate) logs: Logs,
     /// The file that the anchor is added to
     pub(crate) file: PathBuf,
     /// The key that signs it

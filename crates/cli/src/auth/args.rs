@@ -1,6 +1,6 @@
 //! The command line of `tonghop auth`.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 use clap::{Subcommand, ValueEnum};
 use domain::{
@@ -9,7 +9,7 @@ use domain::{
 };
 use time::Date;
 
-use crate::args::{day, duration, reason};
+use crate::args::{By, day, duration, reason};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Auth {
@@ -32,6 +32,12 @@ pub(crate) enum Auth {
     List(List),
     /// Make a certificate, a token or all of a principal worthless, from a few seconds on
     Revoke(Revoke),
+    /// Make another key that signs from now on; what the old one signed stays good until that is retired
+    Rotate(Rotate),
+    /// Believe an earlier key no longer: what it signed is worthless, from a few seconds on
+    ///
+    /// The key that signs cannot be retired, nor an authority while a server or the operator shows a certificate of it.
+    Retire(Retire),
 }
 
 /// Where the keys are.
@@ -46,9 +52,14 @@ pub(crate) struct Keys {
 pub(crate) struct Init {
     #[command(flatten)]
     pub(crate) keys: Keys,
+    #[command(flatten)]
+    pub(crate) by: By,
     /// A host name or address under which the servers are reached, besides localhost and their own; may be given several times
     #[arg(long = "name", value_name = "HOST")]
     pub(crate) names: Vec<String>,
+    /// Make anew what an earlier authority signed: the certificates of the servers and of the operator
+    #[arg(long)]
+    pub(crate) renew: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -69,12 +80,18 @@ pub(crate) enum Issue {
 pub(crate) struct Certificate {
     #[command(flatten)]
     pub(crate) keys: Keys,
+    #[command(flatten)]
+    pub(crate) by: By,
     /// Whose: a-z, 0-9, '.', '_' and '-'
     #[arg(long, value_name = "NAME")]
     pub(crate) principal: PrincipalName,
     /// For how many days
     #[arg(long, value_name = "DAYS", default_value_t = 365, value_parser = clap::value_parser!(u16).range(1..=825))]
     pub(crate) days: u16,
+    /// A request (PKCS #10, PEM; `-` for standard input) of whoever made the key themselves and keeps it: only the public key is taken
+    /// from it. Without, a key is made
+    #[arg(long, value_name = "FILE")]
+    pub(crate) csr: Option<PathBuf>,
     /// Where NAME.pem, NAME.key and ca.pem are put; with --json and without this they are printed
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
@@ -84,6 +101,8 @@ pub(crate) struct Certificate {
 pub(crate) struct Token {
     #[command(flatten)]
     pub(crate) keys: Keys,
+    #[command(flatten)]
+    pub(crate) by: By,
     /// Whose
     #[arg(long, value_name = "NAME")]
     pub(crate) principal: PrincipalName,
@@ -120,6 +139,8 @@ pub(crate) struct Rights {
 pub(crate) struct Grant {
     #[command(flatten)]
     pub(crate) keys: Keys,
+    #[command(flatten)]
+    pub(crate) by: By,
     /// To whom
     #[arg(long, value_name = "NAME")]
     pub(crate) principal: PrincipalName,
@@ -134,6 +155,8 @@ pub(crate) struct Grant {
 pub(crate) struct GrantEach {
     #[command(flatten)]
     pub(crate) keys: Keys,
+    #[command(flatten)]
+    pub(crate) by: By,
     /// The catalogue's directory
     #[arg(long, value_name = "DIR", env = "TONGHOP_CATALOGUE")]
     pub(crate) catalogue: PathBuf,
@@ -160,6 +183,8 @@ pub(crate) struct GrantEach {
 pub(crate) struct Ungrant {
     #[command(flatten)]
     pub(crate) keys: Keys,
+    #[command(flatten)]
+    pub(crate) by: By,
     /// From whom
     #[arg(long, value_name = "NAME")]
     pub(crate) principal: PrincipalName,
@@ -180,6 +205,43 @@ pub(crate) enum Listed {
     Grants,
     /// The certificates and tokens that were issued, with their end
     Credentials,
+    /// The keys whose signatures are believed
+    Keys,
+}
+
+/// What a key signs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SigningKey {
+    /// The authority, which signs certificates
+    Ca,
+    /// The key that signs tokens
+    Tokens,
+    /// The key by which collectors seal what they publish
+    Seal,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Rotate {
+    #[command(flatten)]
+    pub(crate) keys: Keys,
+    #[command(flatten)]
+    pub(crate) by: By,
+    /// Which key
+    #[arg(value_enum)]
+    pub(crate) key: SigningKey,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Retire {
+    #[command(flatten)]
+    pub(crate) keys: Keys,
+    #[command(flatten)]
+    pub(crate) by: By,
+    /// Which key
+    #[arg(value_enum)]
+    pub(crate) key: SigningKey,
+    /// Its id: `tonghop auth list keys` shows them
+    pub(crate) id: String,
 }
 
 #[derive(Debug, clap::Args)]
@@ -209,6 +271,8 @@ pub(crate) enum Revoked {
 pub(crate) struct Revoke {
     #[command(flatten)]
     pub(crate) keys: Keys,
+    #[command(flatten)]
+    pub(crate) by: By,
     /// What
     #[arg(value_enum)]
     pub(crate) revoked: Revoked,
@@ -226,6 +290,12 @@ pub(crate) struct Unit(pub(crate) Option<OrgUnitCode>);
 /// Data sets, or all there are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DataSets(pub(crate) Option<Vec<DataSetCode>>);
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.as_ref().map_or("*", OrgUnitCode::as_str))
+    }
+}
 
 fn org_unit(text: &str) -> Result<Unit, CodeError> {
     if text == "*" { Ok(Unit(None)) } else { text.parse().map(|code| Unit(Some(code))) }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use access::{
     Issued, Layout, grants,
     revocations::{self, Revocation, Subject},
+    rotation::{self, Believed},
 };
 use domain::access::{Grant, PrincipalName};
 use serde_json::{Value, json};
@@ -82,12 +83,27 @@ impl Known {
 }
 
 pub(super) fn run(args: &List, now: OffsetDateTime, output: &Output) -> Result<(), Failure> {
-    let known = Known::read(args)?;
     match args.listed {
-        Listed::Principals => principals(&known, now, output),
-        Listed::Grants => grants(&known, output),
-        Listed::Credentials => credentials(&known, now, output),
+        Listed::Principals => principals(&Known::read(args)?, now, output),
+        Listed::Grants => grants(&Known::read(args)?, output),
+        Listed::Credentials => credentials(&Known::read(args)?, now, output),
+        Listed::Keys => keys(args, output)?,
     }
+    Ok(())
+}
+
+fn keys(args: &List, output: &Output) -> Result<(), Failure> {
+    let keys = rotation::believed(&Layout::at(&args.keys.keys)).map_err(|error| failure(&error))?;
+    let object = |key: &Believed| json!({ "signs": key.signs.to_string(), "id": key.id, "is_current": key.is_current });
+    let line = |Believed { signs, id, is_current }: &Believed| {
+        let (vi, en) = match is_current {
+            Some(true) => ("đang dùng để ký", "signs"),
+            Some(false) => ("khóa cũ, còn được tin", "an earlier one, still believed"),
+            None => ("được tin; khóa không ở đây", "believed; the key is not here"),
+        };
+        format!("{signs}  {id}  {}", output.say(&both(vi, en)))
+    };
+    say(output, || json!({ "keys": keys.iter().map(object).collect::<Vec<_>>() }), || keys.iter().map(line).collect());
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 
 use std::{fs, path::Path};
 
+use access::Layout;
 use clap::Parser as _;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -11,6 +12,7 @@ use time::{Duration, OffsetDateTime, macros::datetime};
 use super::at;
 use crate::{
     args::{Args, Command, Lang},
+    audit,
     output::{Failure, tests::captured},
 };
 
@@ -91,6 +93,61 @@ fn credentials_are_issued_listed_and_revoked() {
     assert!(shown.contains("xa-31501  0 grants, 0 good credentials, revoked\n"), "{shown}");
 }
 
+/// A request that asks to be the operator's; whoever made it has the key.
+const REQUEST: &str = "\
+-----BEGIN CERTIFICATE REQUEST-----\n\
+MIIBCjCBsQIBADATMREwDwYDVQQDDAhvcGVyYXRvcjBZMBMGByqGSM49AgEGCCqG\n\
+SM49AwEHA0IABHFoz8X+Lti7f/oi+I8kQ/X1lZrZ0LdUI0q4YfhcB3OEd1LYB0fJ\n\
+k1ggY973hCiin4/higWdHz4depm1Nl3Y2T6gPDA6BgkqhkiG9w0BCQ4xLTArMCkG\n\
+A1UdEQQiMCCGHnVybjp0b25naG9wOnByaW5jaXBhbDpvcGVyYXRvcjAKBggqhkjO\n\
+PQQDAgNIADBFAiEAuWxjSgeMnxHwsj9vpMLnB7JUvFdSZdxjOm7uBEx/pMACIF+7\n\
+tqETgWiWQ5EP126AaGHfi8IxVdwVrwf+qea43qRz\n\
+-----END CERTIFICATE REQUEST-----\n";
+
+#[test]
+fn who_keeps_their_key_gets_a_certificate_for_it() {
+    let dir = keys();
+    fs::write(dir.path().join("request"), REQUEST).unwrap();
+    let signed = object(&dir, "issue certificate --principal xa-31498 --days 30 --csr OUT/request");
+    assert_eq!((&signed["principal"], &signed["key"]), (&"xa-31498".into(), &Value::Null));
+    assert!(signed["certificate"].as_str().unwrap().starts_with("-----BEGIN CERTIFICATE"), "{signed}");
+    ran(&dir, "issue certificate --principal xa-31498 --csr OUT/request --out OUT/xa");
+    let mut there: Vec<_> =
+        fs::read_dir(dir.path().join("xa")).unwrap().map(|file| file.unwrap().file_name()).collect();
+    there.sort();
+    assert_eq!(there, ["ca.pem", "xa-31498.pem"]);
+    fs::write(dir.path().join("request"), REQUEST.replace('B', "C")).unwrap();
+    let refused = ran_at(&dir, "issue certificate --principal xa-31498 --csr OUT/request --out OUT/xa", false, NOW);
+    assert!(refused.unwrap_err().message.en.contains("the request for a certificate cannot be signed"));
+    assert!(ran_at(&dir, "issue certificate --principal xa-31498 --csr OUT/none --out OUT/xa", false, NOW).is_err());
+    let listed = object(&dir, "list credentials --principal xa-31498");
+    assert_eq!(listed["credentials"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn keys_that_sign_are_rotated_and_retired() {
+    let dir = keys();
+    for key in ["tokens", "seal", "ca"] {
+        let listed = |current: bool| {
+            let listed = object(&dir, "list keys");
+            let keys = listed["keys"].as_array().unwrap().clone();
+            let keys = keys.into_iter().filter(|listed| listed["signs"] == key && listed["is_current"] == current);
+            keys.map(|listed| listed["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let first = listed(true);
+        let second = object(&dir, &format!("rotate {key}"))["id"].as_str().unwrap().to_owned();
+        assert_eq!((listed(true), listed(false)), (vec![second.clone()], first.clone()));
+        let shown = ran(&dir, "list keys");
+        assert!(shown.contains(&format!("{key}  {}  an earlier one, still believed\n", first[0])), "{shown}");
+        assert!(ran_at(&dir, &format!("retire {key} {second}"), false, NOW).is_err());
+        if key == "ca" {
+            ran(&dir, "init --renew --name tonghop.example");
+        }
+        assert_eq!(object(&dir, &format!("retire {key} {}", first[0]))["retired"], true);
+        assert_eq!((listed(true), listed(false)), (vec![second], Vec::new()));
+    }
+}
+
 #[test]
 fn grants_are_given_and_taken() {
     let dir = keys();
@@ -136,6 +193,59 @@ fn every_commune_of_a_province_gets_its_own_principal() {
     assert!(unknown.message.en.contains("no org unit has the code 999 on 2022-01-01"));
     let level = ran_at(&dir, &each("94").replace("--level commune", "--level ward"), false, NOW).unwrap_err();
     assert!(level.message.en.contains("the catalogue has no level ward"));
+}
+
+/// Goal: whatever changes the keys directory is in its log, with who did it, and secrets are not; what only looks is not in it.
+#[test]
+fn what_is_done_is_written_down_first() {
+    let dir = keys();
+    let lines = [
+        "issue certificate --principal xa-31498 --days 30 --out OUT/xa --as lan",
+        "issue token --principal tinh-94 --ttl 2h --out OUT/token --as lan",
+        "grant --principal tinh-94 --action submit,read --org-unit 94 --as minh",
+        "ungrant --principal tinh-94 --action read --as minh",
+        "revoke principal xa-31498 --why lost --as minh",
+    ];
+    for line in lines {
+        ran(&dir, line);
+    }
+    ran(&dir, "list grants");
+    ran(&dir, "init --name tonghop.example");
+    ran_at(
+        &dir,
+        "grant --principal a --action read --org-unit 94 --from 2026-12-31 --until 2026-01-01 --as lan",
+        false,
+        NOW,
+    )
+    .unwrap_err();
+    let layout = Layout::at(dir.path().join("keys"));
+    let mut entries = audit::keys::entries(&layout).unwrap();
+    entries.reverse();
+    let done: Vec<_> = entries.iter().map(|entry| format!("{}: {}", entry.fields[0], entry.fields[1])).collect();
+    assert!(done[0].ends_with(": auth init"), "{done:?}");
+    let wanted = [
+        "lan: auth issue certificate",
+        "lan: auth issue token",
+        "minh: auth grant",
+        "minh: auth ungrant",
+        "minh: auth revoke",
+    ];
+    assert_eq!(done[1..], wanted);
+    let detail = |row: usize| serde_json::from_str::<Value>(&entries[row].fields[2]).unwrap();
+    assert_eq!((&detail(3)["actions"][1], &detail(3)["org_unit"]), (&"read".into(), &"94".into()));
+    assert_eq!(detail(5)["why"], "lost");
+    assert_eq!(detail(1)["serial"], object(&dir, "list credentials")["credentials"][1]["id"]);
+    let log = fs::read_to_string(layout.operated_log()).unwrap();
+    let token = fs::read_to_string(dir.path().join("token")).unwrap();
+    assert!(!log.contains(token.trim()) && !log.contains("-----BEGIN"), "{log}");
+    assert_eq!(audit::keys::check(&layout, &[]).unwrap().1, []);
+
+    // What cannot be written down is not done.
+    fs::remove_file(layout.operated_log()).unwrap();
+    fs::create_dir(layout.operated_log()).unwrap();
+    let refused = ran_at(&dir, "grant --principal b --action read --org-unit 94", false, NOW).unwrap_err();
+    assert!(refused.message.en.contains("so it is not done"), "{refused:?}");
+    assert_eq!(ran(&dir, "list grants --principal b"), "there is none\n");
 }
 
 #[test]

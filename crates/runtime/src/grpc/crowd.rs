@@ -41,7 +41,7 @@ impl Crowd {
 }
 
 /// Whoever has an IPv6 address has the other 2⁶⁴ of its network as well.
-fn network(address: IpAddr) -> IpAddr {
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
         address @ IpAddr::V4(_) => address,
