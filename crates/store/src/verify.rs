@@ -193,16 +193,17 @@ FROM walk LEFT JOIN tree AS root ON root.version = walk.version AND root.day = w
 WHERE walk.goes_on OR walk.next IS NULL";
 
 /// Each unit with each of its ancestors and itself, except where the ancestor has nothing below it: such a unit has no
-/// total, its report is its total.
+/// total, its report is its total. The nearest of them is the unit's base.
 const CLOSURE: &str = "
 CREATE TEMPORARY TABLE closure ON COMMIT DROP AS
 WITH RECURSIVE walk AS (
-    SELECT version, day, code AS unit, code AS ancestor, parent_code AS next FROM tree
+    SELECT version, day, code AS unit, code AS ancestor, parent_code AS next, 0 AS height FROM tree
     UNION ALL
-    SELECT walk.version, walk.day, walk.unit, tree.code, tree.parent_code
+    SELECT walk.version, walk.day, walk.unit, tree.code, tree.parent_code, walk.height + 1
     FROM walk JOIN tree ON tree.version = walk.version AND tree.day = walk.day AND tree.code = walk.next
 )
-SELECT walk.version, walk.day, walk.unit, walk.ancestor
+SELECT walk.version, walk.day, walk.unit, walk.ancestor,
+    walk.height = min(walk.height) OVER (PARTITION BY walk.version, walk.day, walk.unit) AS is_base
 FROM walk JOIN (SELECT DISTINCT version, day, parent_code FROM tree) AS parent
     ON parent.version = walk.version AND parent.day = walk.day AND parent.parent_code = walk.ancestor";
 
@@ -211,39 +212,48 @@ FROM walk JOIN (SELECT DISTINCT version, day, parent_code FROM tree) AS parent
 const ENTERED: &str = "
 CREATE TEMPORARY TABLE entered ON COMMIT DROP AS
 SELECT span.version, span.to_day, report.data_set, span.whole, span.is_own AS is_period, report.period, report.org_unit, entry.at, entry.is_self, entry.level,
-    report.on_time, report.warnings > 0 AS warned, report.cells,
+    base.ancestor AS base, report.on_time, report.warnings > 0 AS warned, report.cells,
     row_number() OVER (PARTITION BY report.data_set, span.whole, report.org_unit, entry.is_self ORDER BY report.period DESC) AS newest
 FROM report
 JOIN span ON span.version = report.catalogue_version AND span.data_set = report.data_set AND span.period = report.period
 JOIN entry ON entry.version = span.version AND entry.from_day = span.from_day AND entry.to_day = span.to_day AND entry.unit = report.org_unit
+LEFT JOIN closure AS base ON base.version = span.version AND base.day = span.to_day AND base.unit = entry.at AND base.is_base
 WHERE NOT report.withdrawn";
 
-/// What each unit's reports come to where they enter, cell by cell: in a longer period what happened is added, and of the
-/// rest the newest value counts, if the unit is still there.
-const UNITS: &str = "
-CREATE TEMPORARY TABLE unit_cell ON COMMIT DROP AS
+/// What is added together first: reports of a form's period and of one level that enter the same tree at units with one base.
+const SHEETS: &str = "
+CREATE TEMPORARY TABLE sheet ON COMMIT DROP AS
+SELECT row_number() OVER () AS sheet, named.* FROM (
+    SELECT DISTINCT version, to_day, data_set, whole, is_period, base, level FROM entered WHERE base IS NOT NULL
+) AS named";
+
+/// What the reports of a sheet come to, cell by cell: in a longer period what happened is added, and of the rest each unit's
+/// newest value counts, if the unit is still there. What is not added over units stays where it is reported.
+const SHEET_CELLS: &str = "
+CREATE TEMPORARY TABLE sheet_cell ON COMMIT DROP AS
 WITH form AS (
     SELECT catalogue_version AS version, data_set,
         array_agg(additive ORDER BY place) AS additive, array_agg(time_aggregation ORDER BY place) AS over_time
     FROM cell GROUP BY catalogue_version, data_set
-), given AS (
-    SELECT entered.version, entered.to_day, entered.data_set, entered.whole, entered.is_period, entered.org_unit, entered.period,
-        entered.at, entered.is_self, entered.level, cell.place, cell.value, cell.additive, cell.over_time
-    FROM entered JOIN form USING (version, data_set)
+), given AS NOT MATERIALIZED (
+    SELECT sheet.sheet, sheet.is_period, entered.data_set, entered.whole, entered.org_unit, entered.period, entered.is_self,
+        entered.is_self AND entered.at = entered.base AS is_own, cell.place, cell.value, cell.additive, cell.over_time
+    FROM entered JOIN sheet USING (version, to_day, data_set, whole, is_period, base, level) JOIN form USING (version, data_set)
     CROSS JOIN LATERAL unnest(entered.cells, form.additive, form.over_time) WITH ORDINALITY AS cell (value, additive, over_time, place)
     WHERE cell.value IS NOT NULL
 ), newest AS (
-    SELECT DISTINCT ON (data_set, whole, org_unit, place) version, to_day, data_set, whole, at, is_self, level, place, value, additive
+    SELECT DISTINCT ON (data_set, whole, org_unit, place) sheet, place, value, additive, is_own
     FROM given WHERE NOT is_period AND over_time = 'last' AND is_self
     ORDER BY data_set, whole, org_unit, place, period DESC
 )
-SELECT version, to_day, data_set, whole, at, is_self, level, place, additive, sum(value) AS sum, count(*) AS contributing
+SELECT sheet, place, additive, sum(value) AS sum, count(*) AS contributing
 FROM (
-    SELECT version, to_day, data_set, whole, at, is_self, level, place, value, additive FROM given WHERE is_period OR over_time = 'sum'
+    SELECT sheet, place, value, additive, is_own FROM given WHERE is_period OR over_time = 'sum'
     UNION ALL
-    SELECT * FROM (SELECT version, to_day, data_set, whole, at, is_self, level, place, value, additive FROM newest) AS counted
+    SELECT sheet, place, value, additive, is_own FROM newest
 ) AS counted
-GROUP BY version, to_day, data_set, whole, at, is_self, level, place, additive";
+WHERE additive OR is_own
+GROUP BY sheet, place, additive";
 
 const RECOMPUTED: &str = "
 CREATE TEMPORARY TABLE recomputed ON COMMIT DROP AS
@@ -254,11 +264,12 @@ WITH counts AS (
     WHERE is_period OR (is_self AND newest = 1)
     GROUP BY entered.data_set, entered.whole, closure.ancestor, entered.level
 ), cells AS (
-    SELECT unit_cell.data_set, unit_cell.whole, closure.ancestor, unit_cell.level, unit_cell.place,
-        sum(unit_cell.sum) AS sum, sum(unit_cell.contributing) AS contributing
-    FROM unit_cell JOIN closure ON closure.version = unit_cell.version AND closure.day = unit_cell.to_day AND closure.unit = unit_cell.at
-    WHERE unit_cell.additive OR (unit_cell.is_self AND closure.ancestor = unit_cell.at)
-    GROUP BY unit_cell.data_set, unit_cell.whole, closure.ancestor, unit_cell.level, unit_cell.place
+    SELECT sheet.data_set, sheet.whole, closure.ancestor, sheet.level, sheet_cell.place,
+        sum(sheet_cell.sum) AS sum, sum(sheet_cell.contributing) AS contributing
+    FROM sheet_cell JOIN sheet USING (sheet)
+    JOIN closure ON closure.version = sheet.version AND closure.day = sheet.to_day AND closure.unit = sheet.base
+    WHERE sheet_cell.additive OR closure.ancestor = sheet.base
+    GROUP BY sheet.data_set, sheet.whole, closure.ancestor, sheet.level, sheet_cell.place
 ), places AS (
     SELECT data_set, max(place) AS places FROM cell GROUP BY data_set
 ), names AS (
@@ -349,8 +360,10 @@ pub(crate) async fn recompute(connection: &mut PgConnection, only: Option<&[OfPe
         "ANALYZE closure",
         ENTERED,
         "ANALYZE entered",
-        UNITS,
-        "ANALYZE unit_cell",
+        SHEETS,
+        "ANALYZE sheet",
+        SHEET_CELLS,
+        "ANALYZE sheet_cell",
         RECOMPUTED,
         "ANALYZE recomputed",
         DIFFERENCES,
