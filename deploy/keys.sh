@@ -11,8 +11,8 @@ fi
 chown -R 10001:10001 /keys
 ended=0
 setpriv --reuid=10001 --regid=10001 --clear-groups tonghop auth "$@" --dir /keys || ended=$?
-chown 10001:10001 /data/nats*
+chown 10001:10001 /data/nats* /data/anchors
 # The account of PostgreSQL in its image.
 chown -R 999:999 /keys/postgres
-chown 999:999 /data/postgres
+chown 999:999 /data/postgres /data/backups
 exit "$ended"

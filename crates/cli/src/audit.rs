@@ -62,7 +62,8 @@ async fn check(args: &AuditVerify, output: &Output) -> Result<Ended, Failure> {
     }
     if let Some(database) = args.logs.database()? {
         let store = verify::open(&database).await?;
-        for restore in restores(&store).await? {
+        // The oldest first: each is told of what was lost by it and not by one before.
+        for restore in restores(&store).await?.iter().rev() {
             let lost = restore.forget(&mut anchors);
             if lost > 0 {
                 output.remark(&restore.told(lost));

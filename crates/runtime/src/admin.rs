@@ -239,7 +239,7 @@ fn pages(readiness: Readiness) -> Router {
 }
 
 /// An error and what caused it, outermost first.
-fn in_words(error: &dyn std::error::Error) -> String {
+pub(crate) fn in_words(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -1,11 +1,30 @@
 //! Logs: where they go and how they look; and where traces go.
 
-use std::io::{self, IsTerminal as _};
-use std::str::FromStr;
+use std::{
+    error::Error,
+    fmt::{self, Debug},
+    io::{self, IsTerminal as _},
+    str::FromStr,
+};
 
 use serde::Deserialize;
-use tracing::subscriber::{SetGlobalDefaultError, set_global_default};
-use tracing_subscriber::EnvFilter;
+use serde_json::Value;
+use tracing::{
+    Event, Subscriber,
+    field::{Field, Visit},
+    subscriber::{SetGlobalDefaultError, set_global_default},
+};
+use tracing_subscriber::{
+    EnvFilter,
+    fmt::{
+        FmtContext, FormatEvent, FormatFields,
+        format::Writer,
+        time::{FormatTime as _, SystemTime},
+    },
+    registry::LookupSpan,
+};
+
+use crate::admin::in_words;
 
 /// The `[telemetry]` table of a program's configuration.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -86,7 +105,7 @@ pub fn init(config: &TelemetryConfig) -> Result<(), TelemetryError> {
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal());
     match config.format {
-        Format::Json => set_global_default(logs.json().flatten_event(true).finish()),
+        Format::Json => set_global_default(logs.event_format(Line).finish()),
         Format::Text => set_global_default(logs.finish()),
         Format::Compact => set_global_default(logs.compact().finish()),
     }
@@ -98,6 +117,70 @@ pub fn init_for_tests() {
     let logs = tracing_subscriber::fmt().with_env_filter(EnvFilter::new("info")).with_test_writer().compact().finish();
     // An error only says that another test was first.
     let _ = set_global_default(logs);
+}
+
+/// An event as one JSON object on a line. The library's own leaves out why an error came about.
+struct Line;
+
+impl<S, N> FormatEvent<S, N> for Line
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut now = String::new();
+        SystemTime.format_time(&mut Writer::new(&mut now))?;
+        let (level, target) = (event.metadata().level(), event.metadata().target());
+        write!(writer, r#"{{"timestamp":"{now}","level":"{level}""#)?;
+        let mut members = Members { writer: writer.by_ref(), written: Ok(()) };
+        event.record(&mut members);
+        members.add("target", &Value::from(target));
+        members.written?;
+        writeln!(writer, "}}")
+    }
+}
+
+/// Members of an object, written one after the other.
+struct Members<'a> {
+    writer: Writer<'a>,
+    written: fmt::Result,
+}
+
+impl Members<'_> {
+    fn add(&mut self, name: &str, value: &Value) {
+        let Self { writer, written } = self;
+        *written = written.and_then(|()| write!(writer, ",{}:{value}", Value::from(name)));
+    }
+}
+
+impl Visit for Members<'_> {
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.add(field.name(), &Value::from(value));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.add(field.name(), &Value::from(value));
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.add(field.name(), &Value::from(value));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.add(field.name(), &Value::from(value));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.add(field.name(), &Value::from(value));
+    }
+
+    fn record_error(&mut self, field: &Field, value: &(dyn Error + 'static)) {
+        self.add(field.name(), &Value::from(in_words(value)));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.add(field.name(), &Value::from(format!("{value:?}")));
+    }
 }
 
 /// Logs already go somewhere else.

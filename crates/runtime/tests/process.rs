@@ -113,13 +113,15 @@ fn a_second_signal_exits_at_once() {
 
 #[test]
 fn a_drain_that_takes_too_long_is_an_error_told_once_with_its_causes() {
-    let worker = Worker::start(LATE, &[]);
-    worker.wait_for_line("working");
-    worker.signal(Signal::TERM);
-    let error = worker.wait_for_line("ERROR");
-    let causes = "error=the last piece is lost: work was still in flight 1ms after shutdown was requested";
-    assert!(error.contains(causes), "{error}");
-    assert_eq!(worker.end(), (Some(1), vec![]));
+    let causes = "the last piece is lost: work was still in flight 1ms after shutdown was requested";
+    for (format, said) in [("compact", format!("error={causes}")), ("json", format!(r#""error":"{causes}""#))] {
+        let worker = Worker::start(&LATE.replace("compact", format), &[]);
+        worker.wait_for_line("working");
+        worker.signal(Signal::TERM);
+        let error = worker.wait_for_line("ERROR");
+        assert!(error.contains(&said), "{error}");
+        assert_eq!(worker.end(), (Some(1), vec![]));
+    }
 }
 
 #[test]

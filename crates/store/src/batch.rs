@@ -1,5 +1,7 @@
 //! The transaction of a batch of verdicts.
 
+use std::sync::Arc;
+
 use domain::{
     DataSetCode, OrgUnitCode, Period, SubmissionId, Timestamp,
     settle::{Accepted, Changes, Known, Origin, Position, SeriesOf},
@@ -9,7 +11,9 @@ use sqlx::{PgConnection, PgTransaction};
 use crate::{
     Quarantined, Store, StoreError, audit, outbox,
     progress::{self, Fence},
-    quarantine, report, submission,
+    quarantine, report,
+    room::Room,
+    submission,
     total::{self, StoredTotal, TotalWrite},
 };
 
@@ -35,6 +39,7 @@ pub enum BeginError {
 pub struct Batch {
     transaction: PgTransaction<'static>,
     partition: u16,
+    room: Arc<Room>,
 }
 
 /// Everything a batch writes.
@@ -65,7 +70,7 @@ impl Store {
         if stands != after {
             return Err(BeginError::Moved { stands, expected: after });
         }
-        Ok(Batch { transaction, partition })
+        Ok(Batch { transaction, partition, room: Arc::clone(&self.room) })
     }
 }
 
@@ -110,7 +115,14 @@ impl Batch {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn commit(mut self, write: &Write<'_>) -> Result<(), StoreError> {
+    pub async fn commit(self, write: &Write<'_>) -> Result<(), StoreError> {
+        let room = Arc::clone(&self.room);
+        let committed = self.write(write).await;
+        room.note(&committed);
+        committed
+    }
+
+    async fn write(mut self, write: &Write<'_>) -> Result<(), StoreError> {
         let Write { changes, totals, events, quarantined, position, now } = write;
         let partition = self.partition;
         let connection = self.connection();

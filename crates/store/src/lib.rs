@@ -15,6 +15,7 @@ mod reopening;
 mod report;
 mod revisions;
 mod roles;
+mod room;
 mod state;
 mod submission;
 mod suitable;
@@ -22,12 +23,14 @@ mod total;
 pub mod verify;
 mod violations;
 
-use std::{fs, io, path::PathBuf, time::Duration};
+use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
 
 use sqlx::{
     ConnectOptions as _, Connection as _, Executor as _, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
 };
+
+use room::Room;
 
 pub use batch::{Batch, BeginError, Write};
 pub use history::{Earlier, EarlierThan};
@@ -96,6 +99,9 @@ pub enum StoreError {
     /// The database or the connection to it failed.
     #[error("PostgreSQL failed")]
     Database(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The database's disk is full.
+    #[error("the disk of PostgreSQL is full")]
+    NoRoom,
     /// A stored value is not what the domain takes for one: somebody else wrote it.
     #[error("the database holds a malformed {0}")]
     Malformed(&'static str),
@@ -175,6 +181,7 @@ impl From<sqlx::Error> for StoreError {
 pub struct Store {
     pool: PgPool,
     options: PgConnectOptions,
+    room: Arc<Room>,
 }
 
 impl Store {
@@ -208,7 +215,7 @@ impl Store {
             })
             .connect_with(options.clone())
             .await?;
-        Ok(Self { pool, options })
+        Ok(Self { pool, options, room: Arc::default() })
     }
 
     /// Makes the schema, or brings it up to date. Safe to do at any time, by several at once.

@@ -49,12 +49,14 @@ pub struct Holder {
 }
 
 impl Store {
-    /// Writes a row that only its own successor replaces: a database that answers may have a full disk or be a copy that
-    /// takes no writes.
+    /// Writes a row that only its own successor replaces: a database that answers may be a copy that takes no writes.
     ///
     /// # Errors
-    /// When the row is not written.
+    /// When the row is not written, or what was committed last found no room on the disk.
     pub async fn probe(&self, service: &str) -> Result<(), StoreError> {
+        if self.room.is_gone() {
+            return Err(StoreError::NoRoom);
+        }
         sqlx::query(
             "INSERT INTO probe (service, at) VALUES ($1, now()) ON CONFLICT (service) DO UPDATE SET at = excluded.at",
         )
