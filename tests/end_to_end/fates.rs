@@ -222,8 +222,11 @@ async fn reports_without_a_revision_count_in_the_order_they_were_taken() {
     let services = world.services().await;
     let unnumbered = |number| Report { revision: None, ..citizens("31498", 0, number) };
     let (first, second) = (unnumbered(1_000), unnumbered(20_000));
+    // One after the other: verdicts on two that are on their way together may come in either order.
     let first_given = services.submit(&first).await.unwrap().revision;
+    world.settled(1).await;
     let second_given = services.submit(&second).await.unwrap().revision;
+    world.settled(2).await;
     assert!(first_given < second_given, "{first_given} {second_given}");
     let retry_given = services.submit(&first).await.unwrap().revision;
     assert!(second_given < retry_given, "{second_given} {retry_given}");

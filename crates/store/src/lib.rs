@@ -1,9 +1,9 @@
 #![doc = include_str!("../README.md")]
 
+mod array;
 pub mod audit;
 mod batch;
 mod catalogue;
-mod copy;
 mod history;
 mod lease;
 mod mending;

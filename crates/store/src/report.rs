@@ -6,14 +6,15 @@ use domain::{
     CatalogueVersion, Content, ContentDigest, Key, Note, Report, Revision, SubmissionId, Timestamp, Values, Violations,
     settle::{Accepted, Origin, Position, Provenance, SeriesOf, Superseded},
 };
-use sqlx::{PgConnection, Row as _, postgres::PgRow, types::Json};
+use sqlx::{
+    PgConnection, Postgres, Row as _,
+    postgres::{PgArguments, PgRow},
+    query::Query,
+    types::Json,
+};
 use time::OffsetDateTime;
 
-use crate::{
-    StoreError,
-    copy::{CopyRow, CopyRows, array_text},
-    signed, unsigned,
-};
+use crate::{StoreError, array::array_text, signed, unsigned};
 
 /// What counts of some units' forms at present: the reports from a period on, and the last that has values before it.
 pub(crate) async fn series(connection: &mut PgConnection, series: &[SeriesOf]) -> Result<Vec<Accepted>, StoreError> {
@@ -79,31 +80,34 @@ pub(crate) fn read(row: &PgRow) -> Result<Accepted, StoreError> {
     })
 }
 
-/// Writes the seventeen columns that `report` and `report_history` share.
-fn write(row: &mut CopyRow<'_>, accepted: &Accepted) {
-    let Accepted { provenance, report, digest, on_time, warnings } = accepted;
-    let Provenance { origin, received_at, principal, catalogue, position } = provenance;
-    let Report { submission_id, key: Key { data_set, period, org_unit }, revision, content } = report;
-    row.text(data_set.as_str());
-    row.text(&period.to_string());
-    row.text(org_unit.as_str());
-    row.int8(revision.get());
-    row.uuid(submission_id.0);
-    row.bytea(&digest.0);
-    row.bool(matches!(content, Content::Withdrawn));
-    row.int8_array(content.values().map_or(&[][..], |values| values.as_slice()).iter().copied());
-    row.text(catalogue.as_str());
-    row.text(principal);
-    row.timestamptz(*received_at);
-    row.int8(signed(origin.sequence));
-    row.int4(i32::try_from(origin.index).unwrap_or(i32::MAX));
-    row.int8(signed(position.0));
-    row.bool(*on_time);
-    row.int4(warned(warnings));
-    match notes(content) {
-        None => row.null(),
-        Some(json) => row.jsonb(&json),
+/// The seventeen columns that `report` and `report_history` share, as arrays: `$1` to `$17`.
+fn bind<'q>(
+    query: Query<'q, Postgres, PgArguments>,
+    reports: &(impl Iterator<Item = &'q Accepted> + Clone),
+) -> Query<'q, Postgres, PgArguments> {
+    macro_rules! column {
+        ($accepted:ident => $value:expr) => {
+            reports.clone().map(|$accepted| $value).collect::<Vec<_>>()
+        };
     }
+    query
+        .bind(column!(a => a.report.key.data_set.as_str()))
+        .bind(column!(a => a.report.key.period.to_string()))
+        .bind(column!(a => a.report.key.org_unit.as_str()))
+        .bind(column!(a => a.report.revision.get()))
+        .bind(column!(a => a.report.submission_id.0))
+        .bind(column!(a => a.digest.0.to_vec()))
+        .bind(column!(a => matches!(a.report.content, Content::Withdrawn)))
+        .bind(column!(a => array_text(a.report.content.values().map_or(&[][..], |values| values.as_slice()).iter().copied())))
+        .bind(column!(a => a.provenance.catalogue.as_str()))
+        .bind(column!(a => &*a.provenance.principal))
+        .bind(column!(a => OffsetDateTime::from(a.provenance.received_at)))
+        .bind(column!(a => signed(a.provenance.origin.sequence)))
+        .bind(column!(a => i32::try_from(a.provenance.origin.index).unwrap_or(i32::MAX)))
+        .bind(column!(a => signed(a.provenance.position.0)))
+        .bind(column!(a => a.on_time))
+        .bind(column!(a => warned(&a.warnings)))
+        .bind(column!(a => notes(&a.report.content)))
 }
 
 /// How many warnings there are, listed or not.
@@ -128,26 +132,23 @@ pub(crate) fn read_notes(row: &PgRow) -> Result<Vec<Note>, StoreError> {
 
 /// Adds reports for keys that have none.
 pub(crate) async fn insert(connection: &mut PgConnection, reports: &[Accepted]) -> Result<(), StoreError> {
-    let mut rows = CopyRows::new(18);
-    for accepted in reports {
-        let mut row = rows.row();
-        write(&mut row, accepted);
-        row.int8(1);
-    }
-    let statement =
-        "COPY report (data_set, period, org_unit, revision, submission_id, digest, withdrawn, cells, catalogue_version,
-        principal, received_at, log_sequence, log_index, position, on_time, warnings, notes, version) FROM STDIN (FORMAT binary)";
-    rows.send(connection, statement).await
+    let query = sqlx::query(
+        "INSERT INTO report (data_set, period, org_unit, revision, submission_id, digest, withdrawn, cells, catalogue_version,
+             principal, received_at, log_sequence, log_index, position, on_time, warnings, notes, version)
+         SELECT data_set, period, org_unit, revision, submission_id, digest, withdrawn, cells::bigint[], catalogue_version,
+             principal, received_at, log_sequence, log_index, position, on_time, warnings, notes::jsonb, 1
+         FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::uuid[], $6::bytea[], $7::boolean[], $8::text[], $9::text[],
+                 $10::text[], $11::timestamptz[], $12::bigint[], $13::int[], $14::bigint[], $15::boolean[], $16::int[], $17::text[])
+             AS new (data_set, period, org_unit, revision, submission_id, digest, withdrawn, cells, catalogue_version,
+                 principal, received_at, log_sequence, log_index, position, on_time, warnings, notes)",
+    );
+    bind(query, &reports.iter()).execute(connection).await?;
+    Ok(())
 }
 
 /// Puts reports in the place of those that count for their keys.
 pub(crate) async fn replace(connection: &mut PgConnection, reports: &[Accepted]) -> Result<(), StoreError> {
-    macro_rules! column {
-        ($accepted:ident => $value:expr) => {
-            reports.iter().map(|$accepted| $value).collect::<Vec<_>>()
-        };
-    }
-    sqlx::query(
+    let query = sqlx::query(
         "UPDATE report SET revision = new.revision, submission_id = new.submission_id, digest = new.digest, withdrawn = new.withdrawn,
              cells = new.cells::bigint[], catalogue_version = new.catalogue_version, principal = new.principal,
              received_at = new.received_at, log_sequence = new.log_sequence, log_index = new.log_index, position = new.position,
@@ -157,39 +158,25 @@ pub(crate) async fn replace(connection: &mut PgConnection, reports: &[Accepted])
              AS new (data_set, period, org_unit, revision, submission_id, digest, withdrawn, cells, catalogue_version,
                  principal, received_at, log_sequence, log_index, position, on_time, warnings, notes)
          WHERE report.data_set = new.data_set AND report.period = new.period AND report.org_unit = new.org_unit",
-    )
-    .bind(column!(a => a.report.key.data_set.as_str()))
-    .bind(column!(a => a.report.key.period.to_string()))
-    .bind(column!(a => a.report.key.org_unit.as_str()))
-    .bind(column!(a => a.report.revision.get()))
-    .bind(column!(a => a.report.submission_id.0))
-    .bind(column!(a => a.digest.0.to_vec()))
-    .bind(column!(a => matches!(a.report.content, Content::Withdrawn)))
-    .bind(column!(a => array_text(a.report.content.values().map_or(&[][..], |values| values.as_slice()).iter().copied())))
-    .bind(column!(a => a.provenance.catalogue.as_str()))
-    .bind(column!(a => &*a.provenance.principal))
-    .bind(column!(a => OffsetDateTime::from(a.provenance.received_at)))
-    .bind(column!(a => signed(a.provenance.origin.sequence)))
-    .bind(column!(a => i32::try_from(a.provenance.origin.index).unwrap_or(i32::MAX)))
-    .bind(column!(a => signed(a.provenance.position.0)))
-    .bind(column!(a => a.on_time))
-    .bind(column!(a => warned(&a.warnings)))
-    .bind(column!(a => notes(&a.report.content)))
-    .execute(connection)
-    .await?;
+    );
+    bind(query, &reports.iter()).execute(connection).await?;
     Ok(())
 }
 
-/// Keeps revisions that count no longer.
+/// Keeps revisions that count no longer. Their version is 0: it numbers what counts.
 pub(crate) async fn keep(connection: &mut PgConnection, superseded: &[Superseded]) -> Result<(), StoreError> {
-    let mut rows = CopyRows::new(19);
-    for Superseded { accepted, since } in superseded {
-        let mut row = rows.row();
-        write(&mut row, accepted);
-        row.int8(0); // the version numbers what counts; this does not
-        row.int8(signed(since.0));
-    }
-    let statement = "COPY report_history (data_set, period, org_unit, revision, submission_id, digest, withdrawn, cells,
-        catalogue_version, principal, received_at, log_sequence, log_index, position, on_time, warnings, notes, version, since) FROM STDIN (FORMAT binary)";
-    rows.send(connection, statement).await
+    let query = sqlx::query(
+        "INSERT INTO report_history (data_set, period, org_unit, revision, submission_id, digest, withdrawn, cells, catalogue_version,
+             principal, received_at, log_sequence, log_index, position, on_time, warnings, notes, version, since)
+         SELECT data_set, period, org_unit, revision, submission_id, digest, withdrawn, cells::bigint[], catalogue_version,
+             principal, received_at, log_sequence, log_index, position, on_time, warnings, notes::jsonb, 0, since
+         FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::uuid[], $6::bytea[], $7::boolean[], $8::text[], $9::text[],
+                 $10::text[], $11::timestamptz[], $12::bigint[], $13::int[], $14::bigint[], $15::boolean[], $16::int[], $17::text[],
+                 $18::bigint[])
+             AS old (data_set, period, org_unit, revision, submission_id, digest, withdrawn, cells, catalogue_version,
+                 principal, received_at, log_sequence, log_index, position, on_time, warnings, notes, since)",
+    );
+    let since: Vec<_> = superseded.iter().map(|superseded| signed(superseded.since.0)).collect();
+    bind(query, &superseded.iter().map(|superseded| &superseded.accepted)).bind(since).execute(connection).await?;
+    Ok(())
 }

@@ -7,7 +7,7 @@ use domain::{
 use sqlx::{PgConnection, Row as _};
 use time::OffsetDateTime;
 
-use crate::{Store, StoreError, copy::CopyRows, signed, unsigned, violations};
+use crate::{Store, StoreError, signed, unsigned, violations};
 
 /// What the ledger has of some submissions, and which of some places of the log are settled. At most one row for each: a
 /// sender may have repeated a submission a million times.
@@ -49,35 +49,38 @@ fn origin(sequence: i64, index: i32) -> Result<Origin, StoreError> {
 }
 
 pub(crate) async fn insert(connection: &mut PgConnection, ledger: &[Settled]) -> Result<(), StoreError> {
-    let mut rows = CopyRows::new(14);
-    for Settled { provenance, claim, digest, fate, violations } in ledger {
-        let Claim { submission_id, data_set, period, org_unit, revision } = claim;
-        let mut row = rows.row();
-        row.int8(signed(provenance.origin.sequence));
-        row.int4(i32::try_from(provenance.origin.index).unwrap_or(i32::MAX));
-        match submission_id {
-            None => row.null(),
-            Some(id) => row.uuid(id.0),
-        }
-        row.text(data_set);
-        row.text(period);
-        row.text(org_unit);
-        row.int8(*revision);
-        row.text(fate.code());
-        row.bytea(&digest.0);
-        row.text(&provenance.principal);
-        row.timestamptz(provenance.received_at);
-        row.int8(signed(provenance.position.0));
-        match violations::to_json(violations) {
-            None => row.null(),
-            Some(json) => row.jsonb(&json),
-        }
-        row.int4(i32::try_from(violations.omitted()).unwrap_or(i32::MAX));
+    macro_rules! column {
+        ($settled:ident => $value:expr) => {
+            ledger.iter().map(|$settled| $value).collect::<Vec<_>>()
+        };
     }
-    let statement =
-        "COPY submission (log_sequence, log_index, submission_id, data_set, period, org_unit, revision, fate, digest,
-        principal, received_at, position, violations, violations_omitted) FROM STDIN (FORMAT binary)";
-    rows.send(connection, statement).await
+    sqlx::query(
+        "INSERT INTO submission (log_sequence, log_index, submission_id, data_set, period, org_unit, revision, fate, digest,
+             principal, received_at, position, violations, violations_omitted)
+         SELECT log_sequence, log_index, submission_id, data_set, period, org_unit, revision, fate, digest,
+             principal, received_at, position, violations::jsonb, violations_omitted
+         FROM unnest($1::bigint[], $2::int[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::text[], $9::bytea[],
+                 $10::text[], $11::timestamptz[], $12::bigint[], $13::text[], $14::int[])
+             AS new (log_sequence, log_index, submission_id, data_set, period, org_unit, revision, fate, digest,
+                 principal, received_at, position, violations, violations_omitted)",
+    )
+    .bind(column!(s => signed(s.provenance.origin.sequence)))
+    .bind(column!(s => i32::try_from(s.provenance.origin.index).unwrap_or(i32::MAX)))
+    .bind(column!(s => s.claim.submission_id.map(|id| id.0)))
+    .bind(column!(s => &*s.claim.data_set))
+    .bind(column!(s => &*s.claim.period))
+    .bind(column!(s => &*s.claim.org_unit))
+    .bind(column!(s => s.claim.revision))
+    .bind(column!(s => s.fate.code()))
+    .bind(column!(s => s.digest.0.to_vec()))
+    .bind(column!(s => &*s.provenance.principal))
+    .bind(column!(s => OffsetDateTime::from(s.provenance.received_at)))
+    .bind(column!(s => signed(s.provenance.position.0)))
+    .bind(column!(s => violations::to_json(&s.violations)))
+    .bind(column!(s => i32::try_from(s.violations.omitted()).unwrap_or(i32::MAX)))
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// A submission and its fate.

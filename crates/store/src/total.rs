@@ -4,11 +4,7 @@ use domain::{DataSetCode, LevelCode, OrgUnitCode, Period, Timestamp, fold::Tally
 use sqlx::{PgConnection, Row as _, postgres::PgRow};
 use time::OffsetDateTime;
 
-use crate::{
-    StoreError,
-    copy::{CopyRows, array_text},
-    signed,
-};
+use crate::{StoreError, array::array_text, signed};
 
 /// A total as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,34 +82,34 @@ pub(crate) async fn write(
     changed_at: Timestamp,
 ) -> Result<(), StoreError> {
     let (new, changed): (Vec<&TotalWrite>, Vec<&TotalWrite>) = writes.iter().partition(|write| write.is_new);
+    macro_rules! column {
+        ($totals:ident, $total:ident => $value:expr) => {
+            $totals.iter().map(|TotalWrite { total: $total, .. }| $value).collect::<Vec<_>>()
+        };
+    }
     if !new.is_empty() {
-        let mut rows = CopyRows::new(12);
-        for TotalWrite { total, is_new: _ } in new {
-            let StoredTotal { data_set, period, org_unit, level, tally, version } = total;
-            let mut row = rows.row();
-            row.text(data_set.as_str());
-            row.text(&period.to_string());
-            row.text(org_unit.as_str());
-            row.text(level.as_str());
-            row.int8(tally.reported);
-            row.int8(tally.on_time);
-            row.int8(tally.warned);
-            row.int8_array(tally.sums.iter().copied().map(Some));
-            row.int8_array(tally.contributing.iter().copied().map(Some));
-            row.int8(*version);
-            row.int8(signed(position.0));
-            row.timestamptz(changed_at);
-        }
-        let statement = "COPY total (data_set, period, org_unit, level, reported, on_time, warned, sums, contributing, version, position, changed_at)
-            FROM STDIN (FORMAT binary)";
-        rows.send(&mut *connection, statement).await?;
+        sqlx::query(
+            "INSERT INTO total (data_set, period, org_unit, level, reported, sums, contributing, version, on_time, warned, position, changed_at)
+             SELECT data_set, period, org_unit, level, reported, sums::bigint[], contributing::bigint[], version, on_time, warned, $9, $10
+             FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::bigint[], $11::bigint[], $12::bigint[])
+                 AS new (data_set, period, org_unit, level, reported, sums, contributing, version, on_time, warned)",
+        )
+        .bind(column!(new, total => total.data_set.as_str()))
+        .bind(column!(new, total => total.period.to_string()))
+        .bind(column!(new, total => total.org_unit.as_str()))
+        .bind(column!(new, total => total.level.as_str()))
+        .bind(column!(new, total => total.tally.reported))
+        .bind(column!(new, total => array_text(total.tally.sums.iter().copied().map(Some))))
+        .bind(column!(new, total => array_text(total.tally.contributing.iter().copied().map(Some))))
+        .bind(column!(new, total => total.version))
+        .bind(signed(position.0))
+        .bind(OffsetDateTime::from(changed_at))
+        .bind(column!(new, total => total.tally.on_time))
+        .bind(column!(new, total => total.tally.warned))
+        .execute(&mut *connection)
+        .await?;
     }
     if !changed.is_empty() {
-        macro_rules! column {
-            ($total:ident => $value:expr) => {
-                changed.iter().map(|TotalWrite { total: $total, .. }| $value).collect::<Vec<_>>()
-            };
-        }
         sqlx::query(
             "UPDATE total SET reported = new.reported, sums = new.sums::bigint[], contributing = new.contributing::bigint[],
                  version = new.version, on_time = new.on_time, warned = new.warned, position = $9, changed_at = $10
@@ -121,18 +117,18 @@ pub(crate) async fn write(
                  AS new (data_set, period, org_unit, level, reported, sums, contributing, version, on_time, warned)
              WHERE total.data_set = new.data_set AND total.period = new.period AND total.org_unit = new.org_unit AND total.level = new.level",
         )
-        .bind(column!(total => total.data_set.as_str()))
-        .bind(column!(total => total.period.to_string()))
-        .bind(column!(total => total.org_unit.as_str()))
-        .bind(column!(total => total.level.as_str()))
-        .bind(column!(total => total.tally.reported))
-        .bind(column!(total => array_text(total.tally.sums.iter().copied().map(Some))))
-        .bind(column!(total => array_text(total.tally.contributing.iter().copied().map(Some))))
-        .bind(column!(total => total.version))
+        .bind(column!(changed, total => total.data_set.as_str()))
+        .bind(column!(changed, total => total.period.to_string()))
+        .bind(column!(changed, total => total.org_unit.as_str()))
+        .bind(column!(changed, total => total.level.as_str()))
+        .bind(column!(changed, total => total.tally.reported))
+        .bind(column!(changed, total => array_text(total.tally.sums.iter().copied().map(Some))))
+        .bind(column!(changed, total => array_text(total.tally.contributing.iter().copied().map(Some))))
+        .bind(column!(changed, total => total.version))
         .bind(signed(position.0))
         .bind(OffsetDateTime::from(changed_at))
-        .bind(column!(total => total.tally.on_time))
-        .bind(column!(total => total.tally.warned))
+        .bind(column!(changed, total => total.tally.on_time))
+        .bind(column!(changed, total => total.tally.warned))
         .execute(connection)
         .await?;
     }
