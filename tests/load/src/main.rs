@@ -58,7 +58,7 @@ struct Arguments {
     #[arg(long, default_value_t = 15.0, value_parser = positive)]
     seconds: f64,
     /// Reports on their way at a time in `max` and `year`, submitted and not yet counted
-    #[arg(long, default_value_t = 20_000)]
+    #[arg(long, default_value_t = 40_000)]
     window: u64,
     /// Streams that reports are sent on
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
