@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use async_nats::{HeaderMap, Request, client::RequestErrorKind, header::NATS_MESSAGE_ID};
 use bytes::Bytes;
-use futures_util::future::try_join_all;
 
 use crate::{Connection, subjects};
 
@@ -122,10 +121,6 @@ impl Publisher {
     /// The most messages JetStream takes in one atomic batch.
     pub const BATCH_LIMIT: usize = 1_000;
 
-    /// The fewest messages that are cheaper as a batch: for each one the server makes a store of its own and takes it away again,
-    /// 1.3 ms of its time, and a message by itself takes 0.15 ms.
-    const BATCH_FROM: usize = 8;
-
     /// A publisher on a connection.
     #[must_use]
     pub fn new(connection: Connection) -> Self {
@@ -175,16 +170,12 @@ impl Publisher {
         Ok(())
     }
 
-    /// Publishes messages of one stream, many of them in as few atomic batches as possible; those whose message id JetStream knows
+    /// Publishes messages of one stream in as few atomic batches as possible; those whose message id JetStream knows
     /// already are dropped by it.
     ///
     /// # Errors
     /// When they are not all known to be durable; trying again with the same message ids is harmless.
     pub async fn publish_together(&self, messages: &[Outgoing]) -> Result<(), PublishError> {
-        if messages.len() < Self::BATCH_FROM {
-            try_join_all(messages.iter().map(|message| self.publish(message))).await?;
-            return Ok(());
-        }
         for batch in messages.chunks(Self::BATCH_LIMIT) {
             match self.publish_batch(batch, Ids::Each).await {
                 // A known id refuses the whole batch: some of it came through before. One by one then; this is rare.
