@@ -75,7 +75,7 @@ impl Sealer {
         self.0.reread()
     }
 
-    /// The seal of a payload: the key's id, a dot, and the signature of [`sealed`] in base64url. None where the key cannot
+    /// The seal of a payload: the key's id, a dot, and the signature of its SHA-256 in base64url. None where the key cannot
     /// sign; nobody takes the payload then.
     #[must_use]
     pub fn seal(&self, payload: &[u8]) -> Option<String> {
