@@ -71,8 +71,10 @@ pub(crate) fn operated(
 fn append(layout: &Layout, entry: &str, now: OffsetDateTime) -> Result<(), Box<dyn std::error::Error>> {
     let path = layout.operated_log();
     let _locked = Locked::keys(layout)?;
-    let content = content(&path)?;
-    let (number, hash) = match complete(&content).lines().last() {
+    let bytes = bytes(&path)?;
+    // What was not written to its end was not done. Counted in bytes: what somebody else put there need not be text, and stays.
+    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    let (number, hash) = match String::from_utf8_lossy(&bytes[..whole]).lines().last() {
         None => (0, Vec::new()),
         Some(last) => {
             let last = Written::read(last).ok_or_else(|| {
@@ -86,8 +88,7 @@ fn append(layout: &Layout, entry: &str, now: OffsetDateTime) -> Result<(), Box<d
     let hash = link(&hash, &stated(number, micros, entry));
     let line = format!("{number}\t{micros}\t{}\t{}\n", entry.trim_end_matches('\n'), hex(&hash));
     let mut file = File::options().create(true).append(true).mode(0o600).open(&path)?;
-    // What was not written to its end was not done.
-    file.set_len(complete(&content).len() as u64)?;
+    file.set_len(whole as u64)?;
     file.write_all(line.as_bytes())?;
     file.sync_all()?;
     if number == 1 {
@@ -97,11 +98,10 @@ fn append(layout: &Layout, entry: &str, now: OffsetDateTime) -> Result<(), Box<d
 }
 
 /// The file; nothing where there is none yet.
-fn content(path: &Path) -> io::Result<String> {
+fn bytes(path: &Path) -> io::Result<Vec<u8>> {
     match fs::read(path) {
-        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-        Err(error) => Err(error),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        read => read,
     }
 }
 
@@ -157,7 +157,8 @@ fn read(layout: &Layout) -> Result<String, Failure> {
             format!("{name}: there is no such directory"),
         )));
     }
-    content(&path)
+    bytes(&path)
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
         .map_err(|error| Failure::caused(&format!("không đọc được {name}"), &format!("cannot read {name}"), &error))
 }
 
@@ -175,6 +176,23 @@ mod tests {
         let layout = Layout::at(dir.path());
         fs::create_dir(layout.of("authority")).unwrap();
         (dir, layout)
+    }
+
+    /// Goal: what somebody put into the file stays as it is, to be looked at, also where it is no text.
+    #[test]
+    fn what_is_no_text_stays_where_it_is() {
+        let (_dir, layout) = keys();
+        let done = || operated(&layout, "lan", "grant", &json!({}), NOW).unwrap();
+        (done(), done());
+        let path = layout.operated_log();
+        let mut damaged = fs::read(&path).unwrap();
+        damaged[30] = 0xff;
+        fs::write(&path, &damaged).unwrap();
+        done();
+        let now = fs::read(&path).unwrap();
+        assert_eq!(now[..damaged.len()], damaged);
+        assert_eq!(now[damaged.len()..].iter().filter(|byte| **byte == b'\n').count(), 1);
+        assert_ne!(now[damaged.len()], 0);
     }
 
     /// Goal: whatever is changed, taken out or put in is found, and so is an end that was cut off, beside an anchor.
