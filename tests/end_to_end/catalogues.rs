@@ -151,6 +151,43 @@ async fn what_is_packed_by_the_cells_of_yesterday_is_understood() {
     services.assert_quiet();
 }
 
+/// Goal: when a form gives up its longer periods, what was in them leaves them with its correction, and what comes after does not
+/// enter them; the month has all, and the recomputation in SQL agrees.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_gives_up_its_longer_periods() {
+    let mut world = World::start().await;
+    let mut services = world.services().await;
+    let eligible = |unit, revision, number| report(unit, revision, vec![int("id_eligible_citizens", number)]);
+    services.submit(&eligible("31498", 1, 5)).await.unwrap();
+    services.submit(&eligible("31504", 1, 100)).await.unwrap();
+    world.settled(2).await;
+    let quarter = services.totals("94", "identity", "2022Q4").await;
+    assert_eq!(tests::level(&quarter, "commune").reported, 2);
+
+    let dir = tempfile::tempdir().unwrap();
+    let calendar = "calendar = \"decree09\"\n";
+    changed(dir.path(), &[("data_sets/identity.toml", calendar, &format!("{calendar}longer_periods = []\n"))]);
+    world.catalogue_dir = dir.path().to_owned();
+    assert!(world.provision(&small_topology()).await.catalogue_is_new);
+    for service in [&mut services.collector, &mut services.validator, &mut services.aggregator, &mut services.query] {
+        service.kill_hard().await;
+    }
+    let fresh = world.services().await;
+    services.replace_all(fresh).await;
+    services.submit(&eligible("31498", 2, 7)).await.unwrap();
+    services.submit(&eligible("31501", 1, 10)).await.unwrap();
+    world.settled(4).await;
+    let totals = services.totals("94", "identity", "202211").await;
+    assert_eq!(tests::level(&totals, "commune").reported, 3);
+    assert_eq!(tests::sum(&totals, "commune", "id_eligible_citizens"), Some(117));
+    let (data_set, quarter) = ("identity".parse().unwrap(), "2022Q4".parse().unwrap());
+    let (province, level) = ("94".parse().unwrap(), "commune".parse().unwrap());
+    let reported = world.store.reported(&data_set, quarter, &province, &level).await.unwrap();
+    assert_eq!(reported, 1, "the one that was not corrected");
+    world.verified().await;
+    services.assert_quiet();
+}
+
 /// Goal: a catalogue that gives stored numbers another meaning is refused, and the one before it stays in force.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_catalogue_that_moves_cells_or_periods_is_refused() {

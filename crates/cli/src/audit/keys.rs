@@ -183,7 +183,8 @@ mod tests {
     fn what_is_no_text_stays_where_it_is() {
         let (_dir, layout) = keys();
         let done = || operated(&layout, "lan", "grant", &json!({}), NOW).unwrap();
-        (done(), done());
+        done();
+        done();
         let path = layout.operated_log();
         let mut damaged = fs::read(&path).unwrap();
         damaged[30] = 0xff;
