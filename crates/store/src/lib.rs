@@ -11,6 +11,7 @@ mod outbox;
 mod progress;
 mod quarantine;
 mod reading;
+mod relay;
 mod reopening;
 mod report;
 mod revisions;
@@ -30,6 +31,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
 };
 
+use relay::Relay;
 use room::Room;
 
 pub use batch::{Batch, BeginError, Write};
@@ -182,6 +184,7 @@ pub struct Store {
     pool: PgPool,
     options: PgConnectOptions,
     room: Arc<Room>,
+    _relay: Option<Arc<Relay>>,
 }
 
 impl Store {
@@ -200,6 +203,7 @@ impl Store {
         ]);
         // Once without the pool: it would try for long and then say that it timed out, not why.
         options.connect().await?.close().await?;
+        let (relayed, relay) = Relay::open(options.clone()).map_err(sqlx::Error::from)?;
         let pool = PgPoolOptions::new()
             .max_connections(config.max_connections)
             .acquire_timeout(Duration::from_secs(10))
@@ -213,9 +217,9 @@ impl Store {
                     Ok(true)
                 })
             })
-            .connect_with(options.clone())
+            .connect_with(relayed)
             .await?;
-        Ok(Self { pool, options, room: Arc::default() })
+        Ok(Self { pool, options, room: Arc::default(), _relay: relay.map(Arc::new) })
     }
 
     /// Makes the schema, or brings it up to date. Safe to do at any time, by several at once.
