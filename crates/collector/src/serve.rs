@@ -3,7 +3,7 @@
 use std::{net::IpAddr, pin::Pin, sync::Arc};
 
 use access::{Access, Principal, Unauthenticated};
-use domain::{Catalogue, Reason, Timestamp, access::Wish, judge};
+use domain::{Catalogue, Content, Reason, Timestamp, access::Wish, judge};
 use futures_util::{FutureExt as _, Stream, StreamExt as _, stream::FuturesUnordered};
 use messaging::audit::{Refusal, Refusals, TurnedAway};
 use proto::pb::{
@@ -119,10 +119,9 @@ impl Shared {
                 Reason::NotGranted.code().to_owned(),
             )
         })?;
-        // A validator may know another catalogue already, or still: the layout means the same in both.
-        let version = self.catalogue.version().as_str();
-        if let Some(dense) = report.dense.as_mut().filter(|dense| dense.catalogue_version == version) {
-            dense.catalogue_version = data_set.layout().to_string();
+        // Names took most of the report's room; from here on the layout tells what is meant.
+        if let Content::Values(values) = &read.content {
+            (report.dense, report.values) = proto::report::pack(data_set, values);
         }
         report.revision = Some(revision);
         let submission_id = report.submission_id.clone();

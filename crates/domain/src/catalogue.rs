@@ -489,6 +489,12 @@ impl DataSet {
         self.layout
     }
 
+    /// The layout of the first cells: what the form's was when it had no more.
+    #[must_use]
+    pub fn layout_of_first(&self, cells: usize) -> Layout {
+        self.layouts_before.get(cells).copied().unwrap_or(self.layout)
+    }
+
     /// How many of the first cells a layout is of; none where it is no beginning of this form's. A form gets cells at its end
     /// alone, so one that was packed by fewer can still be read.
     #[must_use]

@@ -9,6 +9,7 @@ use domain::{
 use prost::Message as _;
 
 use crate::{
+    packed,
     pb::event::v1 as pb,
     report::{read_violations, violations},
 };
@@ -45,10 +46,7 @@ pub fn encode_accepted(accepted: &Accepted) -> pb::AcceptedReport {
         cell: u32::try_from(*cell).unwrap_or(u32::MAX),
         text: text.to_string(),
     };
-    let mut present = vec![0_u8; cells.len().div_ceil(8)];
-    for place in (0..cells.len()).filter(|place| cells[*place].is_some()) {
-        present[place / 8] |= 1 << (place % 8);
-    }
+    let (present, values) = packed::pack(cells.iter().copied());
     pb::AcceptedReport {
         log_index: origin.index,
         received_at_micros: received_at.unix_micros(),
@@ -61,7 +59,7 @@ pub fn encode_accepted(accepted: &Accepted) -> pb::AcceptedReport {
         digest: digest.0.to_vec(),
         withdrawn: matches!(content, Content::Withdrawn),
         present,
-        values: cells.iter().copied().flatten().collect(),
+        values,
         cells: u32::try_from(cells.len()).unwrap_or(u32::MAX),
         warnings: violations(warnings),
         warnings_omitted: warnings.omitted(),
@@ -140,7 +138,7 @@ fn decode_accepted(
     let content = if withdrawn {
         Content::Withdrawn
     } else {
-        Content::Values(Values::with_notes(unpack(&present, &values, cells)?, notes))
+        Content::Values(Values::with_notes(packed::unpack(&present, &values, cells).map_err(MalformedVerdict)?, notes))
     };
     let key = Key {
         data_set: DataSetCode::new(&data_set).map_err(|_| MalformedVerdict("data_set"))?,
@@ -186,20 +184,6 @@ fn decode_rejected(
         digest: read_digest(&digest)?,
         violations: read_violations(violations, violations_omitted),
     })
-}
-
-fn unpack(present: &[u8], values: &[i64], cells: u32) -> Result<Vec<Option<i64>>, MalformedVerdict> {
-    let cells = cells as usize;
-    if present.len() != cells.div_ceil(8) {
-        return Err(MalformedVerdict("present"));
-    }
-    let mut given = values.iter().copied();
-    let unpacked = (0..cells).map(|place| {
-        let is_present = present[place / 8] & (1 << (place % 8)) != 0;
-        if is_present { given.next().map(Some).ok_or(MalformedVerdict("values")) } else { Ok(None) }
-    });
-    let unpacked: Vec<_> = unpacked.collect::<Result<_, _>>()?;
-    if given.next().is_some() { Err(MalformedVerdict("values")) } else { Ok(unpacked) }
 }
 
 fn read_submission_id(bytes: &[u8]) -> Result<Option<SubmissionId>, MalformedVerdict> {

@@ -2,6 +2,7 @@
 
 pub mod encoded;
 pub mod event;
+mod packed;
 pub mod report;
 pub mod status;
 

@@ -8,7 +8,7 @@ use domain::{
     settle::Claim,
 };
 
-use crate::pb::report::v1 as pb;
+use crate::{packed, pb::report::v1 as pb};
 
 /// What a sender claims, for the domain to judge. A report without a revision has the one given here.
 #[must_use]
@@ -62,6 +62,22 @@ pub fn claim(report: &pb::Report) -> Claim {
 pub fn values(data_set: &DataSet, values: &Values) -> Vec<pb::Value> {
     let cells = data_set.cells().iter().enumerate();
     cells.filter_map(|(place, cell)| value(cell, place, values.get(place)?, values)).collect()
+}
+
+/// The values of a report that was read, told as shortly as they can be: numbers packed in the order of the data set's cells, words by
+/// name. The layout is that of the cells up to the last that is given: whoever has yet to hear of cells that came later
+/// understands it too.
+#[must_use]
+pub fn pack(data_set: &DataSet, values: &Values) -> (Option<pb::DenseValues>, Vec<pb::Value>) {
+    let cells = data_set.cells();
+    let number = |place: usize| values.get(place).filter(|_| cells[place].element.value_type != ValueType::Text);
+    let used = (0..cells.len()).rposition(|place| number(place).is_some()).map_or(0, |last| last + 1);
+    let dense = (used > 0).then(|| {
+        let (present, values) = packed::pack((0..used).map(number));
+        pb::DenseValues { catalogue_version: data_set.layout_of_first(used).to_string(), present, values }
+    });
+    let words = values.notes().iter().filter_map(|note| value(cells.get(note.cell)?, note.cell, 0, values));
+    (dense, words.collect())
 }
 
 fn value(cell: &Cell, place: usize, number: i64, values: &Values) -> Option<pb::Value> {

@@ -8,7 +8,7 @@ pub struct SubmittedBatch {
 /// A report as it was submitted, and what the collector knows about it.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct SubmittedReport {
-    /// The report; its revision is always set, by the sender or by the collector.
+    /// The report; its revision is always set, by the sender or by the collector. Its numbers are packed, whichever way they were sent.
     #[prost(message, optional, tag = "1")]
     pub report: ::core::option::Option<super::super::report::v1::Report>,
     /// When the collector took it: microseconds since 1970-01-01T00:00:00Z.
