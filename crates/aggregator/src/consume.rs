@@ -6,7 +6,10 @@ use domain::settle::{Judged, Position};
 use messaging::{Body, Partition, Traced, Verdict, Verdicts};
 use runtime::{Backoff, Shutdown};
 use store::{Fence, Quarantined};
-use tokio::sync::SemaphorePermit;
+use tokio::{
+    sync::SemaphorePermit,
+    time::{Instant, sleep, sleep_until},
+};
 
 use crate::{
     Shared,
@@ -57,7 +60,7 @@ pub(crate) async fn run(shared: Arc<Shared>, partition: Partition, stop: Shutdow
                 NUMBERS.failures.increment(1);
                 tracing::warn!(%partition, error = &*error as &dyn std::error::Error, "counting broke off; starting over from what is stored");
                 tokio::select! {
-                    () = tokio::time::sleep(backoff.next_delay()) => {}
+                    () = sleep(backoff.next_delay()) => {}
                     () = stop.requested() => {}
                 }
             }
@@ -82,15 +85,17 @@ async fn count(shared: &Arc<Shared>, partition: Partition, stop: &Shutdown) -> R
     }
     let mut verdicts = Verdicts::after(shared.connection.clone(), partition, fence.position);
     let relay = Relay::start(Arc::clone(shared), partition);
+    let mut rested_at = Instant::now();
     let counted = loop {
-        let (batch, turn) = match gather(shared, partition, &mut verdicts, fence, stop).await {
+        let (batch, turn) = match gather(shared, partition, &mut verdicts, fence, rested_at, stop).await {
             Gathered::Batch(batch, turn) => (batch, turn),
             Gathered::Stopped => break Ok(()),
             Gathered::NewEpoch => break Err("totals were put right meanwhile".into()),
         };
-        let up_to = batch.up_to;
+        let (up_to, reports, began) = (batch.up_to, batch.judged.len(), Instant::now());
         let committed = commit(shared, partition, batch).await;
         drop(turn);
+        rested_at = Instant::now() + rest(reports, began.elapsed());
         match committed {
             Ok(events) => {
                 fence.position = up_to;
@@ -106,6 +111,16 @@ async fn count(shared: &Arc<Shared>, partition: Partition, stop: &Shutdown) -> R
     counted
 }
 
+/// For how long verdicts gather after a transaction. One of few reports costs nearly as much as one of hundreds: without a rest,
+/// a steady trickle keeps database and log busy with small transactions, and everything waits longer for them. A large one needs
+/// none, and after a pause nobody waits.
+fn rest(reports: usize, took: Duration) -> Duration {
+    const LARGE: usize = 1_000;
+    const TIMES: u32 = 3;
+    const MOST: Duration = Duration::from_millis(100);
+    if reports < LARGE { (took * TIMES).min(MOST) } else { Duration::ZERO }
+}
+
 /// How often an idle partition is looked at for totals that were changed by somebody who does not count.
 const IDLE: Duration = Duration::from_secs(2);
 
@@ -119,13 +134,14 @@ enum Gathered<'a> {
     NewEpoch,
 }
 
-/// What is there to count: waits for the first verdict, then for its turn among the partitions, and takes along all that has arrived
-/// meanwhile. So batches grow with the load, and totals are written the less often for it.
+/// What is there to count: waits for the first verdict, until the partition has rested and then for its turn among the partitions, and
+/// takes along all that has arrived meanwhile. So batches grow with the load, and totals are written the less often for it.
 async fn gather<'a>(
     shared: &'a Shared,
     partition: Partition,
     verdicts: &mut Verdicts,
     after: Fence,
+    rested_at: Instant,
     stop: &Shutdown,
 ) -> Gathered<'a> {
     let max_batch = shared.limits.max_batch;
@@ -136,7 +152,7 @@ async fn gather<'a>(
             biased;
             () = stop.requested() => return Gathered::Stopped,
             first = &mut next => break first,
-            () = tokio::time::sleep(IDLE) => {
+            () = sleep(IDLE) => {
                 // A database that does not answer is noticed with the next batch.
                 if shared.store.fence(partition.number()).await.is_ok_and(|fence| fence != after) {
                     return Gathered::NewEpoch;
@@ -145,10 +161,17 @@ async fn gather<'a>(
         }
     };
     drop(next);
+    let turn = async {
+        // The timer counts whole milliseconds, also for a moment that has come already.
+        if rested_at > Instant::now() {
+            sleep_until(rested_at).await;
+        }
+        shared.transactions.acquire().await
+    };
     let turn = tokio::select! {
         biased;
         () = stop.requested() => return Gathered::Stopped,
-        turn = shared.transactions.acquire() => turn,
+        turn = turn => turn,
     };
     // Never closed: there is always a turn.
     let Ok(turn) = turn else { return Gathered::Stopped };

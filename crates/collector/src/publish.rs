@@ -219,7 +219,8 @@ impl Gatherer {
 }
 
 async fn wait_until(due: Option<Instant>) {
-    if let Some(due) = due {
+    // The timer counts whole milliseconds: for a moment that has come already it would wait for the end of one.
+    if let Some(due) = due.filter(|due| *due > Instant::now()) {
         tokio::time::sleep_until(due).await;
     }
 }

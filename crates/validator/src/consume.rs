@@ -2,7 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use messaging::{Connection, Outgoing, Publisher, Submitted, SubmittedBatches};
+use futures_util::future::{join_all, try_join_all};
+use messaging::{Connection, Outgoing, PublishError, Publisher, Submitted, SubmittedBatches};
 use runtime::{Backoff, Shutdown};
 use tokio::time::Instant;
 
@@ -10,6 +11,10 @@ use crate::{judge::Judge, metrics::NUMBERS};
 
 /// The most batches whose verdicts are published together.
 const TOGETHER: usize = 16;
+
+/// From this many messages on an atomic batch costs JetStream less than one after the other: it takes 1.3 ms of processor time however
+/// small it is.
+const WORTH_A_BATCH: usize = 8;
 
 pub(crate) async fn run(connection: Connection, judge: Arc<Judge>, shutdown: Shutdown) {
     let publisher = Publisher::new(connection.clone());
@@ -52,7 +57,7 @@ async fn judge_until_broken(batches: &mut SubmittedBatches, publisher: &Publishe
         if !taken.is_empty()
             && let Some(messages) = judged(judge, &taken, shutdown).await
         {
-            publish(publisher, &messages, &taken, shutdown).await;
+            publish(publisher, messages, &taken, shutdown).await;
         }
         if let Some(error) = broken {
             tracing::info!(%error, "the delivery of submitted batches broke off; joining again");
@@ -61,9 +66,9 @@ async fn judge_until_broken(batches: &mut SubmittedBatches, publisher: &Publishe
     }
 }
 
-/// The messages with the verdicts on some batches. Waits for as long as PostgreSQL does not say what it must be asked: no verdict
+/// The messages with the verdicts on some batches, batch by batch. Waits for as long as PostgreSQL does not say what it must be asked: no verdict
 /// is guessed. None where shutdown was requested first: the batches come again to another validator.
-async fn judged(judge: &Judge, taken: &[Submitted], shutdown: &Shutdown) -> Option<Vec<Outgoing>> {
+async fn judged(judge: &Judge, taken: &[Submitted], shutdown: &Shutdown) -> Option<Vec<Vec<Outgoing>>> {
     let mut backoff = backoff();
     let began = Instant::now();
     loop {
@@ -90,21 +95,50 @@ async fn judged(judge: &Judge, taken: &[Submitted], shutdown: &Shutdown) -> Opti
 
 /// Publishes until JetStream has the verdicts, then acknowledges. At shutdown one more try is made: unacknowledged batches
 /// come again to another validator.
-async fn publish(publisher: &Publisher, messages: &[Outgoing], taken: &[Submitted], shutdown: &Shutdown) {
+async fn publish(publisher: &Publisher, messages: Vec<Vec<Outgoing>>, taken: &[Submitted], shutdown: &Shutdown) {
     let mut backoff = backoff();
     let began = Instant::now();
-    while let Err(error) = publisher.publish_together(messages).await {
+    let mut waiting: Vec<_> = taken.iter().zip(messages).collect();
+    while let Err(error) = publish_once(publisher, &mut waiting).await {
         NUMBERS.retries.increment(1);
-        tracing::warn!(%error, messages = messages.len(), "verdicts are not durable yet; trying again");
+        tracing::warn!(%error, batches = waiting.len(), "verdicts are not durable yet; trying again");
         if shutdown.is_requested() {
             return;
         }
         pause(&mut backoff, shutdown).await;
     }
     NUMBERS.publish_seconds.record(began.elapsed());
-    for batch in taken {
+}
+
+/// Publishes the verdicts on some batches and acknowledges those that are durable; the others stay.
+async fn publish_once(
+    publisher: &Publisher,
+    waiting: &mut Vec<(&Submitted, Vec<Outgoing>)>,
+) -> Result<(), PublishError> {
+    let messages: usize = waiting.iter().map(|(_, messages)| messages.len()).sum();
+    if messages < WORTH_A_BATCH {
+        let published = join_all(waiting.iter().map(|(submitted, messages)| async move {
+            try_join_all(messages.iter().map(|message| publisher.publish(message))).await?;
+            submitted.acknowledge().await;
+            Ok(())
+        }));
+        let mut published = published.await.into_iter();
+        let mut failed = Ok(());
+        waiting.retain(|_| match published.next() {
+            Some(Err(error)) => {
+                failed = Err(error);
+                true
+            }
+            _ => false,
+        });
+        return failed;
+    }
+    let messages: Vec<_> = waiting.iter().flat_map(|(_, messages)| messages).cloned().collect();
+    publisher.publish_together(&messages).await?;
+    for (batch, _) in waiting.drain(..) {
         batch.acknowledge().await;
     }
+    Ok(())
 }
 
 fn backoff() -> Backoff {

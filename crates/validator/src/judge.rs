@@ -61,12 +61,12 @@ impl Judge {
         submitted
     }
 
-    /// The messages with the verdicts on some batches. PostgreSQL is asked once for all of them, and only where a report's form
+    /// The messages with the verdicts on some batches, batch by batch. PostgreSQL is asked once for all of them, and only where a report's form
     /// looks back or its period is closed.
     ///
     /// # Errors
     /// When PostgreSQL had to be asked and did not answer.
-    pub(crate) async fn verdicts(&self, taken: &[Submitted]) -> Result<Vec<Outgoing>, StoreError> {
+    pub(crate) async fn verdicts(&self, taken: &[Submitted]) -> Result<Vec<Vec<Outgoing>>, StoreError> {
         let read: Vec<Vec<Readable<'_>>> = taken.iter().map(|submitted| self.read(submitted)).collect();
         let mut questions = Questions::default();
         for (submitted, read) in taken.iter().zip(&read) {
@@ -77,7 +77,7 @@ impl Judge {
             }
         }
         let stored = questions.ask(&self.catalogue, &self.store).await?;
-        let messages = taken.iter().zip(read).flat_map(|(submitted, read)| self.judge(submitted, read, &stored));
+        let messages = taken.iter().zip(read).map(|(submitted, read)| self.judge(submitted, read, &stored));
         Ok(messages.collect())
     }
 
