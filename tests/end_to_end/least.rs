@@ -21,6 +21,7 @@ const SUBJECTS: &[(&str, &[&str])] = &[
     ("reports.quarantined.0", &["validator"]),
     ("totals.v1.national.VN.identity.202211", &["aggregator"]),
     ("reports.v1.94.identity.accepted", &["aggregator"]),
+    ("progress.counted", &["aggregator"]),
     ("probes.somebody", &[]),
     ("anything", &[]),
     ("$JS.API.STREAM.INFO.REPORTS", &["aggregator", "provision", "monitor"]),
@@ -57,7 +58,7 @@ const SUBJECTS: &[(&str, &[&str])] = &[
 ];
 
 /// What nobody but the operator may listen to.
-const LISTENING: [&str; 6] = [">", "reports.>", "totals.>", "$JS.>", "_INBOX.>", "$SYS.>"];
+const LISTENING: [&str; 7] = [">", "reports.>", "totals.>", "progress.>", "$JS.>", "_INBOX.>", "$SYS.>"];
 
 /// A connection as somebody, and what the server says of it.
 async fn connected(world: &World, who: &str) -> (Client, UnboundedReceiver<String>) {

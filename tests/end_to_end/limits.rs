@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use messaging::Topology;
+use messaging::{Topology, progress::Progress};
 use proto::pb::report::v1::Report;
 use tests::{Services, World, eventually, int, report, small_topology, sum};
 use tonic::{Code, Status};
@@ -190,6 +190,30 @@ async fn too_many_in_flight_are_refused() {
     for report in &waiting {
         assert!(services.submission(&report.submission_id).await.unwrap().counts);
     }
+    services.assert_quiet();
+}
+
+/// Goal: when counting is behind, no more is let in than is counted, and whoever comes too much is told to come again; when nobody says so
+/// any more, everything is taken.
+#[tokio::test(flavor = "multi_thread")]
+async fn reports_that_come_faster_than_they_are_counted_are_refused() {
+    let world = World::start().await;
+    let services = world.services_with("[limits]\nbehind = \"1h\"\n").await;
+    let units = tests::OrgUnits::read();
+    let reports: Vec<_> =
+        units.below("VN", "commune").into_iter().take(200).map(|unit| citizens(unit, 1_000_003)).collect();
+    let at_once = || join_all(reports.iter().map(|report| services.submit(report)));
+    let refused = eventually("a report is refused", || async {
+        // Something was counted that was received half a century ago.
+        world.connection.tell(Progress { partition: 7, counted: 1, received_at_micros: 0 });
+        at_once().await.into_iter().find_map(Result::err).ok_or("all were taken")
+    })
+    .await;
+    assert_passing(&refused, Code::ResourceExhausted, "COUNTING_BEHIND");
+    eventually("all are taken", || async { at_once().await.into_iter().collect::<Result<Vec<_>, _>>() }).await;
+    world.quiet().await;
+    assert_eq!(nation(&services).await, Some(200 * 1_000_003));
+    world.verified().await;
     services.assert_quiet();
 }
 

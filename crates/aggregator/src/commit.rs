@@ -7,7 +7,7 @@ use domain::{
     Timestamp,
     settle::{self, Accepted, Judged, Provenance},
 };
-use messaging::{Outgoing, Partition, outbox};
+use messaging::{Outgoing, Partition, outbox, progress::Progress};
 use store::{BeginError, Fence, StoreError, Write};
 use tokio::time::Instant;
 
@@ -55,11 +55,15 @@ pub(crate) async fn commit(shared: &Shared, partition: Partition, batch: Batch) 
     // A connection whose other end is gone would be waited on for ever; the server ends a statement long before.
     let within = Duration::from_secs(180);
     let (began, reports) = (Instant::now(), batch.judged.len());
+    let progress = Progress::of(partition, batch.judged.iter().map(|judged| judged.provenance().received_at));
     let committed = tokio::time::timeout(within, commit_now(shared, partition, batch))
         .await
         .map_err(|_| StoreError::Unanswered(within))?;
     NUMBERS.commit_seconds.record(began.elapsed());
     NUMBERS.batch_reports.record(reports as f64);
+    if let (Ok(_), Some(progress)) = (&committed, progress) {
+        shared.connection.tell(progress);
+    }
     committed
 }
 

@@ -72,6 +72,9 @@ pub struct Limits {
     /// How long a busy collector waits for more reports before a message goes out. An idle one does not wait.
     #[serde(deserialize_with = "runtime::config::duration")]
     pub linger: Duration,
+    /// By how much counting may be behind before no more is taken in than is counted.
+    #[serde(deserialize_with = "runtime::config::duration")]
+    pub behind: Duration,
     /// After how long a report that JetStream does not take is refused.
     #[serde(deserialize_with = "runtime::config::duration")]
     pub give_up_after: Duration,
@@ -91,6 +94,7 @@ impl Default for Limits {
             max_group_bytes: 256 * 1024,
             lanes: 2,
             linger: Duration::from_millis(2),
+            behind: Duration::from_secs(3),
             give_up_after: Duration::from_secs(5),
         }
     }

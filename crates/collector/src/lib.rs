@@ -3,6 +3,7 @@
 mod config;
 mod limits;
 mod metrics;
+mod pace;
 mod publish;
 mod refused;
 mod revision;
@@ -24,6 +25,7 @@ use runtime::{
 };
 
 pub use config::{Config, Limits, SealConfig};
+use pace::Pace;
 use publish::GroupCommit;
 use refused::Refused;
 use serve::Service;
@@ -97,7 +99,10 @@ impl Collector {
         };
         let _watched = self.admin.check("nats", publishes).start(&shutdown).await;
         let publisher = Publisher::new(self.connection.clone());
-        let (group_commit, committing) = GroupCommit::start(publisher, self.sealer, &self.limits);
+        let pace = Pace::of(self.limits.behind);
+        // Ends with the connection.
+        tokio::spawn(Arc::clone(&pace).follow(self.connection.clone(), Arc::clone(&self.clock)));
+        let (group_commit, committing) = GroupCommit::start(publisher, self.sealer, pace, &self.limits);
         let (refusals, telling) = Refusals::start(self.connection.clone(), Door::Collector);
         let (catalogue, clock, access) = (self.catalogue, self.clock, self.access);
         let gate = {

@@ -14,6 +14,7 @@ pub(crate) struct Numbers {
     pub(crate) batch_reports: Histogram,
     pub(crate) publish_seconds: Histogram,
     pub(crate) publish_retries: Counter,
+    pub(crate) behind_seconds: Gauge,
 }
 
 pub(crate) static NUMBERS: LazyLock<Numbers> = LazyLock::new(|| Numbers {
@@ -24,6 +25,7 @@ pub(crate) static NUMBERS: LazyLock<Numbers> = LazyLock::new(|| Numbers {
     batch_reports: metrics::histogram!("tonghop_collector_batch_reports"),
     publish_seconds: metrics::histogram!("tonghop_collector_publish_seconds"),
     publish_retries: metrics::counter!("tonghop_collector_publish_retries_total"),
+    behind_seconds: metrics::gauge!("tonghop_collector_behind_seconds"),
 });
 
 /// Counts a report that was not taken, by its stable reason.

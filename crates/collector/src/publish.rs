@@ -18,7 +18,7 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{Limits, metrics::NUMBERS};
+use crate::{Limits, metrics::NUMBERS, pace::Pace, refused::Refused};
 
 /// Where a report stands in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +51,7 @@ pub(crate) struct Slot {
 pub(crate) struct GroupCommit {
     pending: mpsc::UnboundedSender<Pending>,
     slots: Arc<Semaphore>,
+    pace: Arc<Pace>,
     give_up_after: Duration,
 }
 
@@ -84,7 +85,7 @@ impl Committing {
 }
 
 impl GroupCommit {
-    pub(crate) fn start(publisher: Publisher, sealer: Sealer, limits: &Limits) -> (Self, Committing) {
+    pub(crate) fn start(publisher: Publisher, sealer: Sealer, pace: Arc<Pace>, limits: &Limits) -> (Self, Committing) {
         // Unbounded in type only: whoever sends holds a slot, and there are `max_in_flight` of them.
         let (pending, gathered) = mpsc::unbounded_channel();
         let slots = Arc::new(Semaphore::new(limits.max_in_flight));
@@ -98,17 +99,21 @@ impl GroupCommit {
         };
         let (last_call, called) = oneshot::channel();
         let committing = Committing { gathering: tokio::spawn(gatherer.run(gathered, called)), last_call };
-        (Self { pending, slots, give_up_after: limits.give_up_after }, committing)
+        (Self { pending, slots, pace, give_up_after: limits.give_up_after }, committing)
     }
 
-    /// A place among the reports in flight, unless all are taken.
-    pub(crate) fn try_slot(&self, of_one: Part) -> Option<Slot> {
-        let of_all = Arc::clone(&self.slots).try_acquire_owned().ok()?;
-        Some(Slot { _of_all: of_all, _of_one: of_one })
+    /// A place among the reports in flight, unless all are taken or counting is behind.
+    pub(crate) fn try_slot(&self, of_one: Part) -> Result<Slot, Refused> {
+        if !self.pace.try_enter() {
+            return Err(Refused::Behind);
+        }
+        let of_all = Arc::clone(&self.slots).try_acquire_owned().map_err(|_| Refused::TooMany)?;
+        Ok(Slot { _of_all: of_all, _of_one: of_one })
     }
 
-    /// A place among the reports in flight, as soon as there is one.
+    /// A place among the reports in flight, as soon as there is one and counting is not behind.
     pub(crate) async fn slot(&self, of_one: Part) -> Option<Slot> {
+        self.pace.enter().await;
         let of_all = Arc::clone(&self.slots).acquire_owned().await.ok()?;
         Some(Slot { _of_all: of_all, _of_one: of_one })
     }

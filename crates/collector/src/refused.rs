@@ -23,6 +23,8 @@ pub(crate) enum Refused {
     OverQuota(OverQuota),
     /// Too many are in flight.
     TooMany,
+    /// Counting is behind, and all that may be let in is.
+    Behind,
     /// It is not known to be kept.
     NotKept(NotKept),
     /// The collector is going away.
@@ -58,6 +60,15 @@ impl Refused {
                 message(
                     "Hệ thống đang nhận quá nhiều báo cáo; hãy gửi lại sau giây lát với cùng mã lần gửi.",
                     "too many reports are in flight; send again under the same submission id",
+                ),
+                Some(Duration::from_millis(500)),
+            )),
+            Self::Behind => Some((
+                Code::ResourceExhausted,
+                "COUNTING_BEHIND",
+                message(
+                    "Báo cáo đến nhanh hơn hệ thống tổng hợp kịp; hãy gửi lại sau giây lát với cùng mã lần gửi.",
+                    "reports come faster than they are counted; send again under the same submission id",
                 ),
                 Some(Duration::from_millis(500)),
             )),

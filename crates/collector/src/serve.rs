@@ -134,10 +134,24 @@ impl Shared {
         Ok(Admitted { submission_id, revision, received_at, part: proto::event::encode_submitted(&submitted), step })
     }
 
-    /// A place for a report of a stream, as soon as its sender and the collector have one.
-    async fn slot(&self, of_one: &Arc<Semaphore>) -> Option<Slot> {
-        let of_one = Arc::clone(of_one).acquire_owned().await.ok()?;
+    /// A place for a report of a stream, as soon as its sender and the collector have one and counting is not behind.
+    async fn slot(self: Arc<Self>, of_one: Arc<Semaphore>) -> Option<Slot> {
+        let of_one = of_one.acquire_owned().await.ok()?;
         self.group_commit.slot(of_one).await
+    }
+
+    /// The receipt for a report of a stream, once it is durable or refused.
+    fn receipt(
+        &self,
+        index: u64,
+        submission_id: String,
+        admitted: Result<(Admitted, Slot), Refused>,
+    ) -> impl Future<Output = SubmitStreamResponse> + use<> {
+        let outcome = match admitted {
+            Err(refused) => std::future::ready(Err(refused)).left_future(),
+            Ok((admitted, slot)) => self.keep(admitted, slot).right_future(),
+        };
+        outcome.map(move |outcome| receipt(submission_id, index, outcome))
     }
 
     /// Keeps a report; done when it is durable.
@@ -178,7 +192,7 @@ impl CollectorService for Service {
         let step = Span::first("submit", traceparent(&request));
         let admitted = shared.admit(&caller, request.into_inner().report, step)?;
         let place = shared.quotas.in_flight(&caller)?;
-        let slot = shared.group_commit.try_slot(place).ok_or(Refused::TooMany)?;
+        let slot = shared.group_commit.try_slot(place)?;
         let acknowledgement = shared.keep(admitted, slot).await?;
         Ok(Response::new(SubmitResponse { acknowledgement: Some(acknowledgement) }))
     }
@@ -218,6 +232,24 @@ struct StreamCaller {
     _stream: Part,
 }
 
+/// A report of a stream that waits for its place. The stream is not read on meanwhile: that is what slows it down if it is too fast.
+/// What was taken before it is answered.
+struct Next {
+    index: u64,
+    admitted: Admitted,
+    slot: futures_util::future::BoxFuture<'static, Option<Slot>>,
+}
+
+impl Next {
+    /// The place; none ever without a report.
+    async fn slot(next: &mut Option<Self>) -> Option<Slot> {
+        match next {
+            Some(next) => next.slot.as_mut().await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
 /// Takes the reports of a stream as they come and sends their receipts as they are ready.
 async fn answer_stream(
     shared: Arc<Shared>,
@@ -231,9 +263,10 @@ async fn answer_stream(
     // Whether the next report is within what the sender may bring.
     let mut is_due = false;
     let mut index = 0_u64;
+    let mut next: Option<Next> = None;
     let mut open = true;
     let mut broken = None;
-    while open || !waiting.is_empty() {
+    while open || next.is_some() || !waiting.is_empty() {
         tokio::select! {
             biased;
             Some(receipt) = waiting.next(), if !waiting.is_empty() => {
@@ -241,9 +274,16 @@ async fn answer_stream(
                     return; // the sender is gone; its reports are kept all the same
                 }
             }
+            slot = Next::slot(&mut next), if next.is_some() => {
+                if let Some(Next { index, admitted, slot: _ }) = next.take() {
+                    let submission_id = admitted.submission_id.clone();
+                    let admitted = slot.map(|slot| (admitted, slot)).ok_or(Refused::ShuttingDown);
+                    waiting.push(shared.receipt(index, submission_id, admitted));
+                }
+            }
             () = shared.shutdown.requested(), if open => open = false,
             () = shared.quotas.next_report(&caller), if open && !is_due => is_due = true,
-            next = reports.message(), if open && is_due && waiting.len() < shared.in_flight_per_stream => match next {
+            report = reports.message(), if open && is_due && next.is_none() && waiting.len() < shared.in_flight_per_stream => match report {
                 Ok(None) => open = false,
                 Err(status) => {
                     // What was taken is answered first, as far as anybody listens; then the stream ends as it broke.
@@ -268,15 +308,13 @@ async fn answer_stream(
                     // A stream may go on for a day: its first reports are in its caller's trace, all others in their own.
                     let parent = traceparent.as_deref().filter(|_| place < MOST as u64);
                     let step = Span::first("submit", parent);
-                    let outcome = match shared.admit(&caller, report, step) {
-                        Err(refused) => std::future::ready(Err(refused)).left_future(),
-                        // Waiting for a slot is what slows a stream down that is too fast.
-                        Ok(admitted) => match shared.slot(&places).await {
-                            None => std::future::ready(Err(Refused::ShuttingDown)).left_future(),
-                            Some(slot) => shared.keep(admitted, slot).right_future(),
-                        },
-                    };
-                    waiting.push(outcome.map(move |outcome| receipt(submission_id, place, outcome)));
+                    match shared.admit(&caller, report, step) {
+                        Err(refused) => waiting.push(shared.receipt(place, submission_id, Err(refused))),
+                        Ok(admitted) => {
+                            let slot = Arc::clone(&shared).slot(Arc::clone(&places)).boxed();
+                            next = Some(Next { index: place, admitted, slot });
+                        }
+                    }
                 }
             },
         }

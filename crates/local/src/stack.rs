@@ -28,6 +28,8 @@ pub struct StackOptions {
     pub collector_port: u16,
     /// Where the query service listens; 0 for a free port.
     pub query_port: u16,
+    /// What bounds the aggregator.
+    pub aggregator: aggregator::Limits,
 }
 
 /// A running system. Its servers end with it.
@@ -139,7 +141,7 @@ impl Stack {
             catalogue: options.catalogue.clone(),
             nats: keys.nats("aggregator", &nats),
             store: keys.postgres(Role::Aggregator, &postgres),
-            limits: aggregator::Limits::default(),
+            limits: options.aggregator,
             admin: AdminConfig::default(),
             telemetry: TelemetryConfig::default(),
         };

@@ -11,8 +11,8 @@
 use std::{fmt::Write as _, str::FromStr};
 
 use crate::subjects::{
-    self, AUDIT, AUDIT_COLLECTOR, AUDIT_QUERY, AUDIT_SUBJECTS, FATES, FATES_SUBJECTS, REPORTS, REPORTS_SUBJECTS,
-    TOTALS, TOTALS_SUBJECTS, VALIDATOR, VERDICTS, VERDICTS_SUBJECTS,
+    self, AUDIT, AUDIT_COLLECTOR, AUDIT_QUERY, AUDIT_SUBJECTS, FATES, FATES_SUBJECTS, PROGRESS, REPORTS,
+    REPORTS_SUBJECTS, TOTALS, TOTALS_SUBJECTS, VALIDATOR, VERDICTS, VERDICTS_SUBJECTS,
 };
 
 /// Who connects to NATS on our side.
@@ -81,7 +81,7 @@ impl User {
                 [own(&VERDICTS_SUBJECTS), looks, competes.to_vec(), vec![probe]].concat()
             }
             Self::Aggregator => {
-                let publishes = [own(&TOTALS_SUBJECTS), own(&FATES_SUBJECTS), vec![probe]].concat();
+                let publishes = [own(&TOTALS_SUBJECTS), own(&FATES_SUBJECTS), own(&[PROGRESS]), vec![probe]].concat();
                 let last = format!("DIRECT.GET.{TOTALS}.{}", TOTALS_SUBJECTS[0]);
                 // It also tells how full every stream is, and how old the verdict it counts next.
                 let looks = ask(&[&last, "STREAM.INFO.*", &format!("STREAM.MSG.GET.{VERDICTS}")]);
@@ -123,6 +123,13 @@ impl User {
     }
 }
 
+impl User {
+    /// Where it may listen besides its inbox: whoever takes reports hears how far counting is.
+    fn may_hear(self) -> Option<&'static str> {
+        (self == Self::Collector).then_some(PROGRESS)
+    }
+}
+
 impl FromStr for User {
     type Err = UnknownUser;
 
@@ -159,7 +166,8 @@ pub fn accounts(users: &[(User, String)]) -> String {
             Some(may) => {
                 let may: String = may.iter().map(|subject| format!("          \"{subject}\"\n")).collect();
                 let never = user.must_not_publish().map_or(String::new(), |subject| format!(", deny: [\"{subject}\"]"));
-                let inbox = format!("subscribe: {{ allow: [\"{}.>\"] }}", subjects::inbox(nkey));
+                let hears = user.may_hear().map_or(String::new(), |subject| format!(", \"{subject}\""));
+                let inbox = format!("subscribe: {{ allow: [\"{}.>\"{hears}] }}", subjects::inbox(nkey));
                 writeln!(
                     text,
                     "      # {name}\n      {{ nkey: {nkey}, permissions: {{\n        {inbox}\n        publish: {{ allow: [\n\

@@ -11,6 +11,7 @@ pub mod outbox;
 mod partition;
 pub mod partner;
 mod probe;
+pub mod progress;
 mod provision;
 mod publisher;
 mod retry;

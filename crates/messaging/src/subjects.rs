@@ -35,6 +35,9 @@ pub(crate) const AUDIT_SUBJECTS: [&str; 1] = ["audit.*"];
 /// Where operators publish what is to be judged again.
 pub(crate) const RETRY: &str = "reports.submitted.retry";
 
+/// Where aggregators tell how far counting is. Of no stream.
+pub(crate) const PROGRESS: &str = "progress.counted";
+
 /// The durable consumer that validators share.
 pub(crate) const VALIDATOR: &str = "validator";
 

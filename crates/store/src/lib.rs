@@ -200,6 +200,8 @@ impl Store {
             ("tcp_keepalives_idle", "5"),
             ("tcp_keepalives_interval", "2"),
             ("tcp_keepalives_count", "3"),
+            // Statements are short, and large arrays make them look long: they were compiled for longer than they ran.
+            ("jit", "off"),
         ]);
         // Once without the pool: it would try for long and then say that it timed out, not why.
         options.connect().await?.close().await?;

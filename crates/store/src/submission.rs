@@ -32,8 +32,13 @@ pub(crate) async fn known(
     let known = known.collect::<Result<_, StoreError>>()?;
 
     let rows = sqlx::query(
-        "SELECT log_sequence, log_index FROM unnest($1::bigint[], $2::int[]) AS wanted (log_sequence, log_index)
-         JOIN submission USING (log_sequence, log_index)",
+        // One by one, by the key: left to choose, the planner reads the whole ledger for a large batch.
+        "SELECT wanted.log_sequence, wanted.log_index
+         FROM unnest($1::bigint[], $2::int[]) AS wanted (log_sequence, log_index)
+         CROSS JOIN LATERAL (
+             SELECT FROM submission
+             WHERE submission.log_sequence = wanted.log_sequence AND submission.log_index = wanted.log_index LIMIT 1
+         ) AS settled",
     )
     .bind(origins.iter().map(|origin| signed(origin.sequence)).collect::<Vec<_>>())
     .bind(origins.iter().map(|origin| i32::try_from(origin.index).unwrap_or(i32::MAX)).collect::<Vec<_>>())

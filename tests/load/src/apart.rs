@@ -15,6 +15,8 @@ use tokio::{
     process::{Child, Command},
 };
 
+use crate::world;
+
 /// What each service logs when it is ready to work.
 const SERVICES: [(&str, &str); 4] = [
     ("collector", "taking reports"),
@@ -135,6 +137,9 @@ fn config(name: &str, catalogue: &Path, keys: &Keys, nats: &NatsServer, postgres
         // The generator is one principal and stands for thousands.
         config += "limits.reports_per_second_of_one = 1000000\nlimits.reports_at_once_of_one = 1000000\n";
         config += "limits.max_in_flight_of_one = 65535\n";
+    }
+    if name == "aggregator" {
+        config += &format!("limits.reconcile_every = \"{}s\"\n", world::RECONCILE_EVERY.as_secs());
     }
     config += "[telemetry]\nformat = \"json\"\nfilter = \"info\"\n";
     config += &format!("[nats]\nurl = {:?}\nca = {ca:?}\nseed = {seed:?}\n", nats.tls_url());

@@ -2,13 +2,14 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::{check::Checked, latency::Latency, mix::CELLS, rivals::Rivals, run::Outcome};
+use crate::{check::Checked, latency::Latency, mix::CELLS, overload::Overload, rivals::Rivals, run::Outcome};
 
 /// What was measured.
 #[derive(Debug, Default)]
 pub(crate) struct Figures {
     pub(crate) unary: Option<Latency>,
     pub(crate) outcomes: Vec<Outcome>,
+    pub(crate) overload: Option<Overload>,
     pub(crate) checked: Checked,
     /// Bytes of the database in the end.
     pub(crate) database: Option<u64>,
@@ -67,7 +68,28 @@ impl Figures {
 
     /// Whether everything that was sent is what came out, and nothing that was right was refused.
     pub(crate) fn is_correct(&self) -> bool {
-        self.checked.wrong.is_empty() && self.outcomes.iter().all(|outcome| outcome.refused == 0)
+        let refused =
+            self.outcomes.iter().map(|outcome| outcome.refused).chain(self.overload.iter().map(|run| run.refused));
+        self.checked.wrong.is_empty() && refused.sum::<u64>() == 0
+    }
+
+    /// How many reports were sent again because the collector asked for it.
+    pub(crate) fn again(&self) -> u64 {
+        self.outcomes.iter().map(|outcome| outcome.again).chain(self.overload.iter().map(|run| run.again)).sum()
+    }
+
+    /// How fast things are after `year`, over how fast they were before it.
+    fn year(&self) -> Option<Value> {
+        let (year, before) = (self.of("year")?, self.of("max").and_then(|max| max.sustained));
+        let after = self.of("max_after_year").and_then(|max| max.sustained);
+        let ratio = before.zip(after).map(|(before, after)| (after / before * 100.0).round() / 100.0);
+        Some(json!({
+            "seconds": year.counted_in.map(|took| took.as_secs_f64()),
+            "reports": year.reports,
+            "max_before": before.map(f64::round),
+            "max_after": after.map(f64::round),
+            "ratio": ratio,
+        }))
     }
 
     /// Reports a second: at the maximum, else of the run that was fastest.
@@ -83,8 +105,9 @@ impl Figures {
         let ack = |quantile| usual.and_then(|run| run.acknowledgement.ms(quantile));
         let freshness = |quantile| usual.and_then(|run| run.watched.freshness.ms(quantile));
         let Checked { compared, recomputed, wrong } = &self.checked;
-        let runs: Map<String, Value> =
+        let mut runs: Map<String, Value> =
             self.outcomes.iter().map(|outcome| (outcome.name.to_owned(), outcome.json())).collect();
+        runs.extend(self.overload.iter().map(|overload| ("overload".to_owned(), overload.json())));
         let rounded = |(name, rate): (&str, f64)| (name.to_owned(), json!(rate.round()));
         let limits: Map<String, Value> = self
             .limits
@@ -108,6 +131,7 @@ impl Figures {
             "totals_compared": compared,
             "totals_recomputed": recomputed.map(|(totals, _)| totals),
             "wrong": wrong,
+            "year": self.year(),
             "runs": runs,
         })
     }
@@ -129,7 +153,8 @@ impl Figures {
 
     fn database_mb_per_million_values(&self) -> Option<f64> {
         let unary = self.unary.as_ref().map_or(0, Latency::count);
-        let reports = self.outcomes.iter().map(|outcome| outcome.reports).sum::<u64>() + unary;
+        let overload = self.overload.as_ref().map_or(0, Overload::reports);
+        let reports = self.outcomes.iter().map(|outcome| outcome.reports).sum::<u64>() + unary + overload;
         let values = reports as f64 * CELLS as f64;
         let bytes = self.database? as f64;
         (values > 0.0).then(|| (bytes / values * 10.0).round() / 10.0)

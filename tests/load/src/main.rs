@@ -9,6 +9,7 @@ mod latency;
 mod limits;
 mod mix;
 mod model;
+mod overload;
 mod process;
 mod rivals;
 mod rows;
@@ -33,6 +34,7 @@ use crate::{
     figures::{Figures, Limits},
     latency::Latency,
     mix::{DATA_SETS, Mix, Purity, Tree},
+    overload::Offer,
     run::{Outcome, Pace, Runs},
     wire::Writer,
     world::{Deployment, World},
@@ -43,7 +45,7 @@ use crate::{
 #[command(name = "cargo load --")]
 struct Arguments {
     /// What to run, in this order
-    #[arg(value_enum, default_values_t = [Scenario::Unary, Scenario::Burst, Scenario::Max, Scenario::Steady, Scenario::Half])]
+    #[arg(value_enum, default_values_t = [Scenario::Unary, Scenario::Burst, Scenario::Max, Scenario::Steady, Scenario::Half, Scenario::Overload])]
     scenarios: Vec<Scenario>,
     /// A little of everything, in under a minute: whether it is right, not how fast it is
     #[arg(long)]
@@ -51,10 +53,10 @@ struct Arguments {
     /// Print one JSON object as the last line of standard output
     #[arg(long)]
     json: bool,
-    /// Reports a second of `steady`
-    #[arg(long, default_value_t = 5_000.0, value_parser = positive)]
-    rate: f64,
-    /// Seconds of `steady`, `half` and `max`
+    /// Reports a second of `steady`, 5,000 without it, and of `overload`, without it ten times what `max` sustained
+    #[arg(long, value_parser = positive)]
+    rate: Option<f64>,
+    /// Seconds of `steady`, `half`, `max` and `overload`
     #[arg(long, default_value_t = 15.0, value_parser = positive)]
     seconds: f64,
     /// Reports on their way at a time in `max` and `year`, submitted and not yet counted
@@ -98,10 +100,19 @@ enum Scenario {
     Steady,
     /// By the clock, at half of what `max` sustained
     Half,
-    /// Twelve months in order, five forms from every commune
+    /// By the clock, ten times what `max` sustained, or `--rate`; then as `max`
+    Overload,
+    /// Twelve months in order, five forms from every commune; `max` before it, if it did not run, and after it
     Year,
 }
 
+/// Reports a second of `steady`.
+const STEADY: f64 = 5_000.0;
+/// What `overload` offers over what `max` sustained.
+const TOO_MUCH: f64 = 10.0;
+
+/// For how long somebody sends after `overload`.
+const AFTERWARDS: Duration = Duration::from_secs(15);
 /// Reports a second that `half` sends at least.
 const SLOWEST: f64 = 50.0;
 
@@ -134,7 +145,7 @@ fn start(mut arguments: Arguments) -> anyhow::Result<bool> {
         return Ok(true);
     }
     if arguments.quick {
-        arguments.rate = arguments.rate.min(500.0);
+        arguments.rate = arguments.rate.map(|rate| rate.min(500.0));
         arguments.seconds = arguments.seconds.min(3.0);
         arguments.limit_seconds = arguments.limit_seconds.min(0.5);
         arguments.window = arguments.window.min(2_000);
@@ -193,14 +204,11 @@ async fn measure(world: Arc<World>, arguments: Arguments) -> anyhow::Result<Figu
                 let pace = Pace::Count { on_their_way: u64::MAX, reports };
                 runs.run("burst", pace, Purity::Firsts).await?
             }
-            Scenario::Max => {
-                runs.mix.begin(3)?;
-                let pace = Pace::Window { on_their_way: arguments.window, lasting };
-                runs.run("max", pace, Purity::Mixed).await?
-            }
+            Scenario::Max => max(&mut runs, "max", &arguments).await?,
             Scenario::Steady => {
                 runs.mix.begin(3)?;
-                runs.run("steady", clock(arguments.rate), Purity::Mixed).await?
+                let usual = if arguments.quick { STEADY / 10.0 } else { STEADY };
+                runs.run("steady", clock(arguments.rate.unwrap_or(usual)), Purity::Mixed).await?
             }
             Scenario::Half => {
                 let max = figures.of("max").and_then(|max| max.sustained);
@@ -209,12 +217,38 @@ async fn measure(world: Arc<World>, arguments: Arguments) -> anyhow::Result<Figu
                 // A run too short to settle anything sustained nothing.
                 runs.run("half", clock(half.max(SLOWEST)), Purity::Mixed).await?
             }
+            Scenario::Overload => {
+                let max = figures.of("max").and_then(|max| max.sustained);
+                // A run too short to settle anything sustained nothing.
+                let ten_times = max.map(|max| TOO_MUCH * max.max(SLOWEST));
+                let per_second = arguments.rate.or(ten_times);
+                let offer = Offer {
+                    per_second: per_second.context("`overload` comes after `max`, or is told a --rate")?,
+                    lasting,
+                    afterwards: lasting.min(AFTERWARDS),
+                    on_their_way: arguments.window,
+                    max,
+                };
+                runs.mix.begin(3)?;
+                let overload = runs.overload(offer).await?;
+                eprintln!("{overload}");
+                figures.overload = Some(overload);
+                continue;
+            }
             Scenario::Year => {
+                if figures.of("max").is_none() {
+                    let before = max(&mut runs, "max", &arguments).await?;
+                    tell(&before);
+                    figures.outcomes.push(before);
+                }
                 runs.mix.begin_year(DATA_SETS.len())?;
                 let year = u64::try_from(runs.mix.wave_len() * 12)?;
                 let reports = if arguments.quick { 2_000 } else { year };
                 let pace = Pace::Count { on_their_way: arguments.window, reports };
-                runs.run("year", pace, Purity::Firsts).await?
+                let year = runs.run("year", pace, Purity::Firsts).await?;
+                tell(&year);
+                figures.outcomes.push(year);
+                max(&mut runs, "max_after_year", &arguments).await?
             }
         };
         tell(&outcome);
@@ -224,13 +258,19 @@ async fn measure(world: Arc<World>, arguments: Arguments) -> anyhow::Result<Figu
         Some(url) => Some(database_size(url).await?),
         None => None,
     };
-    let again = figures.outcomes.iter().map(|outcome| outcome.again).sum();
     eprintln!("Kiểm tra… / Checking…");
-    let checked = check::all(&world, &runs.mix, again).await?;
+    let checked = check::all(&world, &runs.mix, figures.again()).await?;
     tell_checked(&checked);
     figures.checked = checked;
     figures.message = figures.of("max").or(figures.outcomes.last()).and_then(|outcome| outcome.message);
     Ok(figures)
+}
+
+/// As much as goes in.
+async fn max(runs: &mut Runs<'_>, name: &'static str, arguments: &Arguments) -> anyhow::Result<Outcome> {
+    runs.mix.begin(3)?;
+    let lasting = Duration::from_secs_f64(arguments.seconds);
+    runs.run(name, Pace::Window { on_their_way: arguments.window, lasting }, Purity::Mixed).await
 }
 
 fn writer(catalogue: &Catalogue, dense: bool) -> anyhow::Result<Writer> {

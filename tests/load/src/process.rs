@@ -165,14 +165,21 @@ impl Meter {
             let cpu = serde_json::json!({ "cpu_s": cpu, "cpu_us_per_report": (each * 10.0).round() / 10.0 });
             parts.insert(part.name.clone(), cpu);
         }
+        for (name, peak) in self.memory_mb() {
+            let part = parts.entry(name).or_insert_with(|| serde_json::json!({}));
+            part["memory_mb"] = serde_json::json!(peak);
+        }
+        parts.into()
+    }
+
+    /// By part, and of our own process: the most memory in MB.
+    pub(crate) fn memory_mb(self) -> BTreeMap<String, u64> {
         self.stop.store(true, Ordering::Relaxed);
         self.looking.thread().unpark();
         // It reads files and adds: it does not panic.
-        for (name, peak) in self.looking.join().unwrap_or_default() {
-            let part = parts.entry(name).or_insert_with(|| serde_json::json!({}));
-            part["memory_mb"] = serde_json::json!(peak / 1_000_000);
-        }
-        parts.into()
+        let mut peak = self.looking.join().unwrap_or_default();
+        peak.values_mut().for_each(|bytes| *bytes /= 1_000_000);
+        peak
     }
 }
 

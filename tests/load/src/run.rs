@@ -19,13 +19,13 @@ use crate::{
 };
 
 /// How long nothing may move before a run has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// How often the database is asked how far it is, while a closed loop waits for it.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 /// Reports that are sent between two looks at how many are on their way.
-const FEW: u64 = 64;
+pub(crate) const FEW: u64 = 64;
 /// The middle of a run, from and to: what is sustained is measured there.
-const MIDDLE: [f64; 2] = [0.3, 0.95];
+pub(crate) const MIDDLE: [f64; 2] = [0.3, 0.95];
 
 /// What decides when the next report is sent.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +45,8 @@ pub(crate) struct Outcome {
     pub(crate) reports: u64,
     pub(crate) refused: u64,
     pub(crate) again: u64,
+    /// How often each refusal was given.
+    pub(crate) refusals: BTreeMap<String, u64>,
     /// From the first report until the last was acknowledged.
     pub(crate) acknowledged_in: Duration,
     /// From the first report until the database had all.
@@ -75,6 +77,7 @@ impl Outcome {
             "reports": self.reports,
             "refused": self.refused,
             "asked_again": self.again,
+            "refusals": self.refusals,
             "acknowledged_in_s": self.acknowledged_in.as_secs_f64(),
             "counted_in_s": self.counted_in.map(|took| took.as_secs_f64()),
             "sustained_reports_per_second": self.sustained.map(f64::round),
@@ -194,6 +197,7 @@ impl Runs<'_> {
             reports,
             refused,
             again,
+            refusals: counts.refusals(),
             acknowledged_in,
             counted_in,
             sustained,
@@ -284,9 +288,11 @@ impl Runs<'_> {
         }))
     }
 
-    async fn until_settled(&self, reports: u64) -> anyhow::Result<()> {
+    pub(crate) async fn until_settled(&self, reports: u64) -> anyhow::Result<()> {
         let (mut seen, mut since) = (0, Instant::now());
-        while let Some(settled) = self.world.settled().await? {
+        loop {
+            let asked = Instant::now();
+            let Some(settled) = self.world.settled().await? else { return Ok(()) };
             if settled >= reports {
                 return Ok(());
             }
@@ -295,12 +301,11 @@ impl Runs<'_> {
             }
             anyhow::ensure!(since.elapsed() < PATIENCE, "{settled} of {reports} acknowledged reports have a fate");
             // Counting fates reads the ledger: asked more often, it would be a load of its own.
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(50).max(asked.elapsed() * 4)).await;
         }
-        Ok(())
     }
 
-    async fn levels(&self) -> anyhow::Result<Option<BTreeMap<String, Level>>> {
+    pub(crate) async fn levels(&self) -> anyhow::Result<Option<BTreeMap<String, Level>>> {
         match &self.world.monitoring {
             Some(monitoring) => Ok(Some(streams::levels(monitoring).await?)),
             None => Ok(None),

@@ -1,7 +1,7 @@
 //! Pushing reports: streams that take what comes and note how each report was answered.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -15,13 +15,14 @@ use client::Channel;
 use local::Door;
 use proto::{
     encoded::{Answers, Encoded},
-    pb::collector::v1::{SubmitResponse, SubmitStreamResponse, submit_stream_response::Outcome},
+    pb::collector::v1::{Refusal, SubmitResponse, SubmitStreamResponse, submit_stream_response::Outcome},
 };
 use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{client::Grpc, codegen::http::uri::PathAndQuery};
+use tonic::{Code, Status, client::Grpc, codegen::http::uri::PathAndQuery};
+use tonic_types::StatusExt as _;
 
-use crate::latency::Latency;
+use crate::{latency::Latency, mix::Random};
 
 /// Requests that a stream may hold for the connection; beyond them the queue of the sender grows.
 const OUTGOING: usize = 256;
@@ -45,11 +46,35 @@ pub(crate) struct Counts {
     pub(crate) refused: AtomicU64,
     /// Asked for again.
     pub(crate) again: AtomicU64,
+    /// How often each refusal was given, of both kinds, by its code and its stable reason.
+    refusals: Mutex<BTreeMap<String, u64>>,
 }
 
 impl Counts {
     pub(crate) fn get(count: &AtomicU64) -> u64 {
         count.load(Ordering::Relaxed)
+    }
+
+    /// Reports that are submitted and not answered for good.
+    pub(crate) fn waiting(&self) -> u64 {
+        let answered = Self::get(&self.acknowledged) + Self::get(&self.refused);
+        Self::get(&self.sent).saturating_sub(answered)
+    }
+
+    /// How often each refusal was given.
+    pub(crate) fn refusals(&self) -> BTreeMap<String, u64> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes a refusal, and gives the pause it asks for. There is none where the report is not to come again: only these two codes
+    /// promise that another try does no harm.
+    fn refuse(&self, code: Code, reason: &str, pause: Option<Duration>) -> Option<Duration> {
+        let pause = pause.filter(|_| matches!(code, Code::ResourceExhausted | Code::Unavailable));
+        let count = if pause.is_some() { &self.again } else { &self.refused };
+        count.fetch_add(1, Ordering::Relaxed);
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        *refusals.entry(format!("{code:?} {reason}")).or_default() += 1;
+        pause
     }
 }
 
@@ -171,25 +196,26 @@ async fn stream(
                 latency.record(parcel.due.elapsed());
                 counts.acknowledged.fetch_add(1, Ordering::Relaxed);
             }
-            Some(Outcome::Refusal(refusal)) if refusal.retry_after.is_some() => {
-                counts.again.fetch_add(1, Ordering::Relaxed);
-                let queue = queue.upgrade().context("a report is asked for again after all were answered")?;
-                let after = refusal.retry_after.and_then(|after| Duration::try_from(after).ok()).unwrap_or_default();
-                tokio::spawn(async move {
-                    tokio::time::sleep(after).await;
-                    let _ = queue.send(parcel);
-                });
+            Some(Outcome::Refusal(Refusal { code, reason, retry_after, .. })) => {
+                let pause = retry_after.and_then(|after| Duration::try_from(after).ok());
+                if let Some(pause) = counts.refuse(Code::from_i32(code), &reason, pause) {
+                    let queue = queue.upgrade().context("a report is asked for again after all were answered")?;
+                    tokio::spawn(async move {
+                        tokio::time::sleep(pause).await;
+                        let _ = queue.send(parcel);
+                    });
+                }
             }
-            _ => {
-                counts.refused.fetch_add(1, Ordering::Relaxed);
+            None => {
+                counts.refuse(Code::Unknown, "a receipt that says nothing", None);
             }
         }
     }
     Ok(latency)
 }
 
-/// Submits reports one at a time, each by a call of its own.
-#[derive(Debug)]
+/// Submits reports one at a time, each by a call of its own. Its clones share a connection.
+#[derive(Clone, Debug)]
 pub(crate) struct OneByOne(Grpc<Channel>);
 
 impl OneByOne {
@@ -199,17 +225,48 @@ impl OneByOne {
 
     /// Done when the report is durable.
     pub(crate) async fn submit(&mut self, request: Bytes) -> anyhow::Result<()> {
-        self.0.ready().await?;
+        Ok(self.call(request).await?)
+    }
+
+    /// Done when the report is durable or refused for good. Refused for now, it goes out again after the pause that was asked for and,
+    /// so that those who were refused together do not come back together, a random part of it more.
+    pub(crate) async fn submit_until_answered(&mut self, request: Bytes, random: &mut Random, counts: &Counts) {
+        while let Err(status) = self.call(request.clone()).await {
+            let details = status.get_error_details();
+            let pause = details.retry_info().and_then(|info| info.retry_delay);
+            let reason = details.error_info().map_or(status.message(), |info| &info.reason);
+            let Some(pause) = counts.refuse(status.code(), reason, pause) else { return };
+            let more = pause.mul_f64(random.below(1_000) as f64 / 1_000.0);
+            tokio::time::sleep(pause + more).await;
+        }
+        counts.acknowledged.fetch_add(1, Ordering::Relaxed);
+    }
+
+    async fn call(&mut self, request: Bytes) -> Result<(), Status> {
+        self.0.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
         let path = PathAndQuery::from_static("/tonghop.collector.v1.CollectorService/Submit");
         let request = tonic::Request::new(Encoded::from(request));
         let answer = self.0.unary(request, path, Answers::<SubmitResponse>::default()).await?.into_inner();
-        answer.acknowledgement.context("an answer without an acknowledgement").map(drop)
+        let acknowledgement = answer.acknowledgement.ok_or(Status::unknown("an answer without an acknowledgement"))?;
+        drop(acknowledgement);
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_promises_that_another_try_does_no_harm_is_sent_again() {
+        let (counts, pause) = (Counts::default(), Some(Duration::from_millis(500)));
+        assert_eq!(counts.refuse(Code::ResourceExhausted, "TOO_MANY_IN_FLIGHT", pause), pause);
+        assert_eq!(counts.refuse(Code::Unavailable, "LOG_UNAVAILABLE", pause), pause);
+        assert_eq!(counts.refuse(Code::Unavailable, "LOG_UNAVAILABLE", None), None);
+        assert_eq!(counts.refuse(Code::DeadlineExceeded, "CALL_TOO_LONG", pause), None);
+        assert_eq!((Counts::get(&counts.again), Counts::get(&counts.refused)), (2, 2));
+        assert_eq!(counts.refusals()["Unavailable LOG_UNAVAILABLE"], 2);
+    }
 
     #[test]
     fn receipts_find_their_reports_in_any_order() {

@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -22,6 +23,10 @@ use crate::{
 pub(crate) const SERVICES: &str = "services";
 /// The generator's own.
 pub(crate) const GENERATOR: &str = "generator";
+
+/// How often the aggregator recomputes totals by itself: not within a run. It begins with all of them, a minute after the start, and has a
+/// processor to itself for as long as that takes: of two runs one would have it beside it. In the end everything is recomputed anyway.
+pub(crate) const RECONCILE_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A deployment to measure. What is left out is not measured, and said so.
 #[derive(Clone, Debug, clap::Args)]
@@ -108,6 +113,7 @@ impl World {
             topology: Topology::default(),
             collector_port: 0,
             query_port: 0,
+            aggregator: aggregator::Limits { reconcile_every: RECONCILE_EVERY, ..aggregator::Limits::default() },
         };
         let stack = Stack::start(options).await?;
         let parts = vec![

@@ -93,7 +93,9 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     })?;
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let catalogue = root.join("deploy/catalogue/de06");
-    let options = StackOptions { catalogue, topology: Topology::default(), collector_port: 0, query_port: 0 };
+    let aggregator = aggregator::Limits::default();
+    let options =
+        StackOptions { catalogue, topology: Topology::default(), collector_port: 0, query_port: 0, aggregator };
     let stack = Stack::start(options).await?;
     let measured = measure(&stack, arguments).await;
     stack.stop().await?;
