@@ -700,6 +700,27 @@ async fn what_is_kept_is_answered_while_others_hold_the_connections() {
     assert_eq!(sum(&then, "commune", CITIZENS), Some(10));
 }
 
+/// Goal: connections that the database closed while nobody asked are opened anew; who asks then does not notice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_after_the_connections_broke_is_answered() {
+    let world = World::start().await;
+    let services = world.services().await;
+    services.submit(&citizens("31498", 1, 10)).await.unwrap();
+    world.settled(1).await;
+    let mut reader = QueryServiceClient::new(services.query.channel().await);
+    let first = reader.get_totals(asked("VN", "202211")).await.unwrap().into_inner().totals.unwrap();
+
+    let mut database = PgConnection::connect(&world.postgres.url()).await.unwrap();
+    let broken = sqlx::query_scalar(
+        "SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity WHERE usename = 'tonghop_query'",
+    );
+    let broken: i64 = broken.fetch_one(&mut database).await.unwrap();
+    assert!(broken > 0);
+    let again = reader.get_totals(asked("VN", "202211")).await.unwrap().into_inner().totals.unwrap();
+    assert_eq!(again, first);
+    services.assert_quiet();
+}
+
 /// Goal: what cannot be answered is refused with a stable reason, the field and a sentence in both languages.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_bad_question_is_told_what_is_wrong() {

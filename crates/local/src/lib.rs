@@ -1,7 +1,9 @@
 #![doc = include_str!("../README.md")]
 
+pub mod apart;
 mod keys;
 mod nats;
+pub mod part;
 mod ports;
 mod postgres;
 mod process;
@@ -10,6 +12,7 @@ mod stack;
 mod tools;
 mod workdir;
 
+pub use apart::Apart;
 pub use keys::{Door, Keys, KeysError};
 pub use nats::{NatsOptions, NatsServer};
 pub use postgres::{PostgresOptions, PostgresServer};

@@ -9,8 +9,8 @@ use std::{
 };
 
 use proto::{encoded::Encoded, pb::query::v1 as pb};
-
 use store::Fence;
+use tokio::sync::watch;
 
 use crate::{pulse::Beat, question::Question, refused::Refused};
 
@@ -43,22 +43,26 @@ struct Answer {
     epoch: u64,
 }
 
+impl Answer {
+    /// Whether it is as new as a look that found its partition at a position.
+    fn is_true(&self, beat: &Beat, stands: Fence) -> bool {
+        let stood = (self.told.totals.log_position, self.epoch);
+        stood == (stands.position.0, stands.epoch) || self.read_after >= beat.number
+    }
+}
+
 /// The answer to one question; one at a time reads it anew.
 #[derive(Debug, Default)]
 pub(crate) struct Entry {
-    answer: Mutex<Option<Answer>>,
+    answer: watch::Sender<Option<Answer>>,
     reading: tokio::sync::Mutex<()>,
 }
 
 impl Entry {
     /// The answer if it is as new as a look that found its partition at a position.
     fn answer(&self, beat: &Beat, stands: Fence) -> Option<Arc<Told>> {
-        let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_true = |answer: &&Answer| {
-            let stood = (answer.told.totals.log_position, answer.epoch);
-            stood == (stands.position.0, stands.epoch) || answer.read_after >= beat.number
-        };
-        answer.as_ref().filter(is_true).map(|answer| Arc::clone(&answer.told))
+        let answer = self.answer.borrow();
+        answer.as_ref().filter(|answer| answer.is_true(beat, stands)).map(|answer| Arc::clone(&answer.told))
     }
 
     /// The answer, read where it is not there or not true any more. `begun` is the last look that has begun.
@@ -72,7 +76,18 @@ impl Entry {
         if let Some(told) = self.answer(beat, stands) {
             return Ok(told);
         }
-        let _alone = self.reading.lock().await;
+        // One reads, and all others have the answer at the same moment: handed from one to the next, the last would wait for all
+        // the others' answers to be sent. Where the one fails or is given up, the next reads.
+        let mut answers = self.answer.subscribe();
+        let is_true = |answer: &Option<Answer>| answer.as_ref().is_some_and(|answer| answer.is_true(beat, stands));
+        let _alone = tokio::select! {
+            biased;
+            // The sender is ours: it cannot be gone.
+            Ok(answer) = answers.wait_for(is_true) => {
+                return answer.as_ref().map(|answer| Arc::clone(&answer.told)).ok_or(Refused::DatabaseAway);
+            }
+            alone = self.reading.lock() => alone,
+        };
         // Somebody else may have read it meanwhile.
         if let Some(told) = self.answer(beat, stands) {
             return Ok(told);
@@ -80,7 +95,7 @@ impl Entry {
         let read_after = begun();
         let told = Arc::new(Told::new(read().await?));
         let answer = Answer { told: Arc::clone(&told), read_after, epoch: stands.epoch };
-        *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
+        self.answer.send_replace(Some(answer));
         Ok(told)
     }
 }
@@ -129,7 +144,9 @@ mod tests {
     use super::*;
     use crate::{pulse::Pulse, tiny};
     use domain::settle::Position;
+    use futures_util::{FutureExt as _, future::join_all};
     use std::cell::Cell;
+    use tokio::sync::Semaphore;
 
     fn question(org_unit: &str) -> Question {
         Question::read(&tiny::catalogue(), tiny::asked(org_unit)).unwrap()
@@ -162,6 +179,30 @@ mod tests {
         assert_eq!(ask(&Beat::at(4), at(4, 1)).await, (4, 3), "a database that was restored");
         assert_eq!(ask(&Beat::at(5), at(4, 2)).await, (4, 4), "totals that were put right");
         assert_eq!(ask(&Beat::at(6), at(4, 2)).await, (4, 4), "true again");
+    }
+
+    /// Goal: many who need an answer that is not true any more wait for one reading; where that is given up, another of them reads.
+    #[tokio::test]
+    async fn one_reads_for_all_who_wait_and_another_where_it_is_given_up() {
+        let (entry, reads, gate) = (Entry::default(), Cell::new(0), Semaphore::new(0));
+        let read = async || {
+            reads.set(reads.get() + 1);
+            gate.acquire().await.unwrap().forget();
+            Ok(pb::Totals { log_position: 7, ..pb::Totals::default() })
+        };
+        let (beat, stands) = (Beat::at(1), Fence { position: Position(7), epoch: 1 });
+        let ask = || entry.answer_or(&beat, stands, || 1, read);
+        let mut given_up = Box::pin(ask());
+        assert!(given_up.as_mut().now_or_never().is_none());
+        let mut waiting = Box::pin(join_all((0..50).map(|_| ask())));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        assert_eq!(reads.get(), 1, "by the first");
+        drop(given_up);
+        assert!(waiting.as_mut().now_or_never().is_none());
+        assert_eq!(reads.get(), 2, "by one of the others");
+        gate.add_permits(1);
+        assert!(waiting.await.into_iter().all(|told| told.is_ok_and(|told| told.totals.log_position == 7)));
+        assert_eq!(reads.get(), 2);
     }
 
     #[test]

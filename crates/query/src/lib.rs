@@ -42,7 +42,7 @@ use runtime::{
     admin::Admin,
     grpc::{ListenError, Listener, ServeError, Shown, gate},
 };
-use store::{Store, StoreConfig, StoreError};
+use store::{Lookout, Store, StoreError};
 use tonic::service::interceptor::InterceptedService;
 use tonic_web::GrpcWebLayer;
 use tower_layer::Layer as _;
@@ -97,7 +97,6 @@ pub struct Query {
     connection: Connection,
     feed: TotalsFeed,
     store: Store,
-    look_out: Store,
     reader: Arc<Reader>,
     hub: Arc<Hub>,
     limits: Limits,
@@ -117,13 +116,12 @@ impl Query {
         let local_addr = listener.local_addr().map_err(ListenError::from)?;
         let access = Access::open(access)?;
         let half_of_the_connections = usize::try_from(store.max_connections.div_ceil(2)).unwrap_or(1);
-        // Every answer waits for a look at how far everything is counted: it must not wait for the others' connections.
-        let look_out = Store::connect("query", &StoreConfig { max_connections: 1, ..store.clone() }).await?;
         let store = Store::open("query", store).await?;
+        let lookout = Lookout::open(&store).await?;
         let connection = Connection::open("query", nats).await?;
         let partitions = connection.partitions().await?;
         let feed = TotalsFeed::subjects_from_now(connection.clone()).await?;
-        let reader = Arc::new(Reader::new(catalogue, store.clone(), look_out.clone(), partitions, limits));
+        let reader = Arc::new(Reader::new(catalogue, store.clone(), lookout, partitions, limits));
         let hub = Arc::new(Hub::new(limits.max_watchers, limits.max_watched, half_of_the_connections));
         Ok(Self {
             admin,
@@ -134,7 +132,6 @@ impl Query {
             connection,
             feed,
             store,
-            look_out,
             reader,
             hub,
             limits: limits.clone(),
@@ -159,20 +156,7 @@ impl Query {
     /// # Errors
     /// When serving fails.
     pub async fn serve(self, shutdown: Shutdown) -> Result<(), ServeError> {
-        let Self {
-            admin,
-            listener,
-            local_addr: _,
-            access,
-            clock,
-            connection,
-            feed,
-            store,
-            look_out,
-            reader,
-            hub,
-            limits,
-        } = self;
+        let Self { admin, listener, local_addr: _, access, clock, connection, feed, store, reader, hub, limits } = self;
         let database = store.clone();
         // It reads, and without NATS it reads on: it is ready while the database answers.
         let answers = move || {
@@ -223,7 +207,7 @@ impl Query {
         };
         // A connection of the database is given back within `answer_within`: this ends.
         store.close().await;
-        look_out.close().await;
+        reader.lookout.close().await;
         telling.finish().await;
         connection.close().await;
         served

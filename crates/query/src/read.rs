@@ -20,7 +20,10 @@ use domain::{
 };
 use messaging::Partitions;
 use proto::pb::query::v1 as pb;
-use store::{OwnReport, ReportFilter, Revised, Snapshot, Standing, Store, StoreError, StoredTotal, Submission, Until};
+use store::{
+    Lookout, OwnReport, ReportFilter, Revised, Snapshot, Standing, Store, StoreError, StoredTotal, Submission,
+    UnitTotals, Until,
+};
 
 use crate::{
     Limits, answer,
@@ -123,8 +126,8 @@ pub(crate) struct Reader {
     catalogue: Arc<Catalogue>,
     expected: Expected,
     pub(crate) store: Store,
-    /// The database by a connection that nobody else waits for.
-    look_out: Store,
+    /// Every answer waits for a look at how far everything is counted: it does not wait for the others' connections.
+    pub(crate) lookout: Lookout,
     versions: Versions,
     partitions: Partitions,
     answer_within: Duration,
@@ -138,7 +141,7 @@ impl Reader {
     pub(crate) fn new(
         catalogue: Arc<Catalogue>,
         store: Store,
-        look_out: Store,
+        lookout: Lookout,
         partitions: Partitions,
         limits: &Limits,
     ) -> Self {
@@ -147,7 +150,7 @@ impl Reader {
             versions: Versions::new(Arc::clone(&catalogue)),
             catalogue,
             store,
-            look_out,
+            lookout,
             partitions,
             answer_within: limits.answer_within,
             pulse: Pulse::new(),
@@ -172,7 +175,7 @@ impl Reader {
     }
 
     async fn positions(&self) -> Result<Positions, Refused> {
-        let positions = self.ask(async { Ok(self.look_out.fences().await?) }).await?;
+        let positions = self.ask(async { Ok(self.lookout.fences().await?) }).await?;
         Ok(positions.into_iter().collect())
     }
 
@@ -217,6 +220,9 @@ impl Reader {
             let beat = self.pulse.next().await;
             let stands = beat.stands(partition)?;
             let read = async || {
+                if let Some(answer) = self.ask(self.read_at_once(question)).await? {
+                    return Ok(answer);
+                }
                 let mut answers = self.read_alone(&[question]).await?;
                 answers.pop().ok_or(Refused::DatabaseMalformed)
             };
@@ -227,6 +233,38 @@ impl Reader {
             Ok(answer) => answer,
             Err(_elapsed) => Err(Refused::DatabaseAway),
         }
+    }
+
+    /// The answer to a question, where one statement reads all that it is made of: then it is of one instant without a
+    /// transaction, and there is one round trip and not four. None where more is to be read.
+    async fn read_at_once(&self, question: Question) -> Result<Option<pb::Totals>, ReadError> {
+        let catalogue = &*self.catalogue;
+        let (data_set, unit) = (question.data_set(catalogue), question.unit(catalogue));
+        if question.is_window(catalogue) {
+            return Ok(None);
+        }
+        let nothing = State::new(&self.versions.known(), question, UnitTotals::default(), Vec::new())?;
+        let looked_at = self.looked_at(&nothing);
+        if looked_at.iter().any(|period| *period != question.period) {
+            return Ok(None);
+        }
+        let wanted = [(question.period, unit.code.as_str())];
+        let (stored, up_to) = self.store.totals(self.partition(data_set), data_set.code(), &wanted).await?;
+        let stored = stored.into_iter().next().unwrap_or_default();
+        let own = stored.own.as_ref().filter(|_| unit.is_leaf());
+        if !self.versions.missing(own.map(|report| &report.catalogue)).is_empty() {
+            return Ok(None);
+        }
+        let series =
+            if looked_at.is_empty() { Series::default() } else { Series::of_one(catalogue, question, &stored) };
+        let state = State::new(&self.versions.known(), question, stored, Vec::new())?;
+        Ok(Some(self.answer(&state, &series, up_to)?))
+    }
+
+    /// The data set's own periods that a unit's targets look back to, the newest first.
+    fn looked_at(&self, state: &State) -> Vec<Period> {
+        let looked_at = state.looks_back(&self.catalogue);
+        looked_at.map(|(data_set, from, to)| window::own_periods(data_set, from, to, LOOKS_BACK)).unwrap_or_default()
     }
 
     /// The answers to some questions about one data set, in their order, all of one instant.
@@ -357,14 +395,7 @@ impl Reader {
     /// The totals that the units' targets look back to.
     pub(crate) async fn series(&self, snapshot: &mut Snapshot, states: &[State]) -> Result<Vec<Series>, StoreError> {
         let catalogue = &*self.catalogue;
-        let looked_at: Vec<Vec<Period>> = states
-            .iter()
-            .map(|state| {
-                let looked_at = state.looks_back(catalogue);
-                looked_at.map(|(data_set, from, to)| window::own_periods(data_set, from, to, LOOKS_BACK))
-            })
-            .map(Option::unwrap_or_default)
-            .collect();
+        let looked_at: Vec<_> = states.iter().map(|state| self.looked_at(state)).collect();
         let all: BTreeSet<Period> = looked_at.iter().flatten().copied().collect();
         let (Some(oldest), Some(newest), Some(state)) = (all.first(), all.last(), states.first()) else {
             return Ok(vec![Series::default(); states.len()]);

@@ -100,6 +100,15 @@ impl Series {
         Self::new(catalogue, question, totals.collect())
     }
 
+    /// Of the one period that is asked about, one of the data set's own.
+    pub(crate) fn of_one(catalogue: &Catalogue, question: Question, stored: &UnitTotals) -> Self {
+        if question.unit(catalogue).is_leaf() {
+            return Self::of_reports(catalogue, question, stored.own.as_slice());
+        }
+        let totals = stored.levels.iter().map(|(level, tally)| (question.period, level.clone(), tally.clone()));
+        Self::new(catalogue, question, totals.collect())
+    }
+
     /// What was reported under the unit's code when that was another unit's is left out.
     fn new(catalogue: &Catalogue, question: Question, mut totals: Vec<(Period, LevelCode, Tally)>) -> Self {
         totals.retain(|(period, _, _)| question.has_come_from(catalogue, *period));

@@ -64,7 +64,7 @@ pub fn main<C, F, Fut>(name: &'static str, version: &'static str, run: F) -> Exi
 where
     C: ServiceConfig,
     F: FnOnce(C, Process) -> Fut,
-    Fut: Future<Output = anyhow::Result<()>>,
+    Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
 {
     let arguments = Arguments::parse(name, version, std::env::args_os()).unwrap_or_else(|error| error.exit());
     let config: C = match config::load(&arguments.config) {
@@ -95,7 +95,7 @@ fn live<C, F, Fut>(name: &'static str, config: C, run: F) -> anyhow::Result<()>
 where
     C: ServiceConfig,
     F: FnOnce(C, Process) -> Fut,
-    Fut: Future<Output = anyhow::Result<()>>,
+    Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
 {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -105,7 +105,9 @@ where
     let result = runtime.block_on(async {
         process.shutdown.on_signals().context("cannot catch signals")?;
         let tracing = trace::start(name, config.telemetry()).context("cannot send traces")?;
-        let result = run(config, process).await;
+        // On one of the threads that do the work. This one would have to be woken by them for each step, and wake them for what
+        // follows from it.
+        let result = tokio::spawn(run(config, process)).await.context("it broke off").and_then(|result| result);
         if let Some(tracing) = tracing {
             tracing.finish();
         }

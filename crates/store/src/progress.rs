@@ -25,6 +25,16 @@ fn read(row: &PgRow) -> Result<Fence, StoreError> {
     Ok(Fence { position, epoch: unsigned(row.try_get("epoch")?, "epoch")? })
 }
 
+/// All partitions'.
+pub(crate) async fn read_all(connection: &mut PgConnection) -> Result<Vec<(u16, Fence)>, StoreError> {
+    let rows = sqlx::query("SELECT partition, position, epoch FROM partition_progress").fetch_all(connection).await?;
+    let fences = rows.iter().map(|row| {
+        let partition = u16::try_from(row.try_get::<i32, _>("partition")?);
+        Ok((partition.map_err(|_| StoreError::Malformed("partition"))?, read(row)?))
+    });
+    fences.collect()
+}
+
 /// Begins a new epoch of a partition.
 pub(crate) async fn begin_epoch(connection: &mut PgConnection, partition: u16, epoch: u64) -> Result<(), StoreError> {
     sqlx::query("UPDATE partition_progress SET epoch = $2 WHERE partition = $1")
@@ -61,21 +71,7 @@ impl Store {
         Ok(())
     }
 
-    /// How far each partition is counted, and in which epoch.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn fences(&self) -> Result<Vec<(u16, Fence)>, StoreError> {
-        let rows =
-            sqlx::query("SELECT partition, position, epoch FROM partition_progress").fetch_all(&self.pool).await?;
-        let fences = rows.iter().map(|row| {
-            let partition = u16::try_from(row.try_get::<i32, _>("partition")?);
-            Ok((partition.map_err(|_| StoreError::Malformed("partition"))?, read(row)?))
-        });
-        fences.collect()
-    }
-
-    /// The same of one.
+    /// How far a partition is counted, and in which epoch.
     ///
     /// # Errors
     /// When the database fails or the partition was not provisioned.

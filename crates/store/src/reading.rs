@@ -4,7 +4,7 @@ use domain::{
     CatalogueVersion, DataSetCode, LevelCode, OrgUnitCode, Period, Revision, Timestamp, Values, Violations,
     fold::Tally, settle::Position,
 };
-use sqlx::{Postgres, Row as _, Transaction, postgres::PgRow};
+use sqlx::{PgExecutor, Postgres, Row as _, Transaction, postgres::PgRow};
 use time::OffsetDateTime;
 
 use crate::{
@@ -100,6 +100,19 @@ impl Store {
         Ok(Snapshot(self.pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?))
     }
 
+    /// The same as [`Snapshot::totals`], where nothing else is to be read of the same instant.
+    ///
+    /// # Errors
+    /// When the database fails or the partition was not provisioned.
+    pub async fn totals(
+        &self,
+        partition: u16,
+        data_set: &DataSetCode,
+        wanted: &[(Period, &str)],
+    ) -> Result<(Vec<UnitTotals>, Position), StoreError> {
+        read_totals(&self.pool, partition, data_set, wanted).await
+    }
+
     /// The newest of some periods for which a unit has totals, each with the unit that is asked about.
     ///
     /// # Errors
@@ -190,51 +203,7 @@ impl Snapshot {
         data_set: &DataSetCode,
         wanted: &[(Period, &str)],
     ) -> Result<(Vec<UnitTotals>, Position), StoreError> {
-        let rows = sqlx::query(
-            "SELECT wanted.place, progress.position AS up_to, total.level, total.reported, total.on_time, total.warned, total.sums, total.contributing,
-                 total.version, total.changed_at, report.withdrawn, report.cells, report.notes, report.on_time AS own_on_time,
-                 report.warnings AS own_warnings, report.version AS own_version, report.received_at, report.catalogue_version
-             FROM partition_progress AS progress
-             LEFT JOIN unnest($3::text[], $4::text[]) WITH ORDINALITY AS wanted (period, org_unit, place) ON true
-             LEFT JOIN total ON total.data_set = $2 AND total.period = wanted.period AND total.org_unit = wanted.org_unit
-             LEFT JOIN report ON report.data_set = $2 AND report.period = wanted.period AND report.org_unit = wanted.org_unit
-             WHERE progress.partition = $1",
-        )
-        .bind(i32::from(partition))
-        .bind(data_set.as_str())
-        .bind(wanted.iter().map(|(period, _)| period.to_string()).collect::<Vec<_>>())
-        .bind(wanted.iter().map(|(_, org_unit)| *org_unit).collect::<Vec<_>>())
-        .fetch_all(&mut *self.0)
-        .await?;
-
-        let mut units = vec![UnitTotals::default(); wanted.len()];
-        let mut up_to = None;
-        for row in &rows {
-            up_to = Some(Position(unsigned(row.try_get("up_to")?, "position")?));
-            // Asked about no unit, the position is answered all the same.
-            if row.try_get::<Option<i64>, _>("place")?.is_none() {
-                continue;
-            }
-            let place = read_place(row)?;
-            let (unit, (period, _)) = (&mut units[place], wanted[place]);
-            if let Some(level) = row.try_get::<Option<&str>, _>("level")? {
-                unit.levels.push((read_level(level)?, read_tally(row)?));
-                unit.version = unit.version.max(row.try_get("version")?);
-                unit.changed_at = unit.changed_at.max(Some(read_instant(row, "changed_at")?));
-            }
-            if row.try_get::<Option<bool>, _>("withdrawn")?.is_some() {
-                unit.own = Some(OwnReport {
-                    period,
-                    values: read_values(row)?,
-                    on_time: row.try_get("own_on_time")?,
-                    warned: row.try_get::<i32, _>("own_warnings")? > 0,
-                    version: row.try_get("own_version")?,
-                    received_at: read_instant(row, "received_at")?,
-                    catalogue: CatalogueVersion::new(row.try_get("catalogue_version")?),
-                });
-            }
-        }
-        Ok((units, up_to.ok_or(StoreError::Malformed("partition: run `tonghop provision`"))?))
+        read_totals(&mut *self.0, partition, data_set, wanted).await
     }
 
     /// The totals of some units for some of a data set's own periods, by unit in the order asked for.
@@ -312,6 +281,60 @@ impl Snapshot {
     pub async fn end(self) -> Result<(), StoreError> {
         Ok(self.0.commit().await?)
     }
+}
+
+/// What [`Snapshot::totals`] gives: one statement, so that all of it is of one instant.
+async fn read_totals(
+    connection: impl PgExecutor<'_>,
+    partition: u16,
+    data_set: &DataSetCode,
+    wanted: &[(Period, &str)],
+) -> Result<(Vec<UnitTotals>, Position), StoreError> {
+    let rows = sqlx::query(
+        "SELECT wanted.place, progress.position AS up_to, total.level, total.reported, total.on_time, total.warned, total.sums, total.contributing,
+             total.version, total.changed_at, report.withdrawn, report.cells, report.notes, report.on_time AS own_on_time,
+             report.warnings AS own_warnings, report.version AS own_version, report.received_at, report.catalogue_version
+         FROM partition_progress AS progress
+         LEFT JOIN unnest($3::text[], $4::text[]) WITH ORDINALITY AS wanted (period, org_unit, place) ON true
+         LEFT JOIN total ON total.data_set = $2 AND total.period = wanted.period AND total.org_unit = wanted.org_unit
+         LEFT JOIN report ON report.data_set = $2 AND report.period = wanted.period AND report.org_unit = wanted.org_unit
+         WHERE progress.partition = $1",
+    )
+    .bind(i32::from(partition))
+    .bind(data_set.as_str())
+    .bind(wanted.iter().map(|(period, _)| period.to_string()).collect::<Vec<_>>())
+    .bind(wanted.iter().map(|(_, org_unit)| *org_unit).collect::<Vec<_>>())
+    .fetch_all(connection)
+    .await?;
+
+    let mut units = vec![UnitTotals::default(); wanted.len()];
+    let mut up_to = None;
+    for row in &rows {
+        up_to = Some(Position(unsigned(row.try_get("up_to")?, "position")?));
+        // Asked about no unit, the position is answered all the same.
+        if row.try_get::<Option<i64>, _>("place")?.is_none() {
+            continue;
+        }
+        let place = read_place(row)?;
+        let (unit, (period, _)) = (&mut units[place], wanted[place]);
+        if let Some(level) = row.try_get::<Option<&str>, _>("level")? {
+            unit.levels.push((read_level(level)?, read_tally(row)?));
+            unit.version = unit.version.max(row.try_get("version")?);
+            unit.changed_at = unit.changed_at.max(Some(read_instant(row, "changed_at")?));
+        }
+        if row.try_get::<Option<bool>, _>("withdrawn")?.is_some() {
+            unit.own = Some(OwnReport {
+                period,
+                values: read_values(row)?,
+                on_time: row.try_get("own_on_time")?,
+                warned: row.try_get::<i32, _>("own_warnings")? > 0,
+                version: row.try_get("own_version")?,
+                received_at: read_instant(row, "received_at")?,
+                catalogue: CatalogueVersion::new(row.try_get("catalogue_version")?),
+            });
+        }
+    }
+    Ok((units, up_to.ok_or(StoreError::Malformed("partition: run `tonghop provision`"))?))
 }
 
 /// Rows by the place of what they belong to.

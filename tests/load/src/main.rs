@@ -1,7 +1,6 @@
 #![doc = include_str!("../README.md")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it is a program for people")]
 
-mod apart;
 mod arrivals;
 mod check;
 mod figures;
@@ -124,7 +123,7 @@ fn positive(text: &str) -> Result<f64, String> {
 }
 
 fn main() -> ExitCode {
-    if let Some(ended) = apart::service() {
+    if let Some(ended) = local::apart::service() {
         return ended;
     }
     match start(Arguments::parse()) {

@@ -3,30 +3,24 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use anyhow::Context as _;
 use client::{CertificateFiles, Credentials};
 use domain::Catalogue;
-use local::{Door, Stack, StackOptions};
+use local::{
+    Apart, Door, Stack, StackOptions,
+    apart::RECONCILE_EVERY,
+    part::{Part, Who},
+};
 use messaging::{Connection, ConnectionConfig, Topology};
 use store::{Store, StoreConfig};
 use tempfile::TempDir;
-
-use crate::{
-    apart::Apart,
-    process::{Part, Who},
-};
 
 /// The threads of the services, where they share the generator's process.
 pub(crate) const SERVICES: &str = "services";
 /// The generator's own.
 pub(crate) const GENERATOR: &str = "generator";
-
-/// How often the aggregator recomputes totals by itself: not within a run. It begins with all of them, a minute after the start, and has a
-/// processor to itself for as long as that takes: of two runs one would have it beside it. In the end everything is recomputed anyway.
-pub(crate) const RECONCILE_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A deployment to measure. What is left out is not measured, and said so.
 #[derive(Clone, Debug, clap::Args)]
@@ -138,13 +132,8 @@ impl World {
 
     async fn start_apart(dir: TempDir) -> anyhow::Result<Self> {
         let apart = Apart::start(dir.path(), &Topology::default()).await?;
-        let mut parts = vec![
-            Part { name: "nats".to_owned(), who: Who::Process(apart.nats.pid()) },
-            Part { name: "postgres".to_owned(), who: Who::Family(apart.postgres.pid()) },
-            Part { name: GENERATOR.to_owned(), who: Who::Threads(GENERATOR) },
-        ];
-        let services = apart.pids.iter().map(|(name, pid)| Part { name: (*name).to_owned(), who: Who::Process(*pid) });
-        parts.extend(services);
+        let mut parts = apart.parts.clone();
+        parts.push(Part { name: GENERATOR.to_owned(), who: Who::Threads(GENERATOR) });
         Ok(Self {
             collector: apart.collector.clone(),
             query: apart.query.clone(),

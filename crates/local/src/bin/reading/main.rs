@@ -23,7 +23,11 @@ use clap::Parser;
 use client::Channel;
 use hdrhistogram::Histogram;
 use indicatif::ProgressBar;
-use local::{Stack, StackOptions, send};
+use local::{
+    Apart,
+    part::{Part, Who},
+    send,
+};
 use messaging::Topology;
 use proto::{
     encoded::{Encoded, Questions},
@@ -74,6 +78,9 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    if let Some(ended) = local::apart::service() {
+        return ended;
+    }
     let arguments = Arguments::parse();
     let run = || tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(run(&arguments));
     match run() {
@@ -93,36 +100,36 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     })?;
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let catalogue = root.join("deploy/catalogue/de06");
-    let aggregator = aggregator::Limits::default();
-    let options =
-        StackOptions { catalogue, topology: Topology::default(), collector_port: 0, query_port: 0, aggregator };
-    let stack = Stack::start(options).await?;
-    let measured = measure(&stack, arguments).await;
-    stack.stop().await?;
+    let world = Apart::start(&catalogue, &Topology::default()).await?;
+    let measured = measure(&world, arguments).await;
+    world.stop().await?;
     println!("{}", measured?);
     Ok(())
 }
 
-async fn measure(stack: &Stack, arguments: &Arguments) -> anyhow::Result<serde_json::Value> {
-    let communes = communes(stack)?;
+async fn measure(world: &Apart, arguments: &Arguments) -> anyhow::Result<serde_json::Value> {
+    let communes = communes(world)?;
     let mut first: Vec<Report> = communes.iter().map(|(unit, _)| report(unit, "202211", 1)).collect();
     for month in (1..=12).map(|month| format!("2022{month:02}")).filter(|month| month != "202211") {
         first.extend(communes.iter().filter(|(_, province)| province == "94").map(|(unit, _)| report(unit, &month, 1)));
     }
-    let mut settled = counted(stack, first).await?;
-    let mut query = connect(stack).await?;
+    let mut settled = counted(world, first).await?;
+    let mut query = connect(world).await?;
     let before = totals(&mut query).await?;
     let corrections = communes.iter().step_by(100).map(|(unit, _)| report(unit, "202211", 2)).collect();
-    settled += counted(stack, corrections).await?;
+    settled += counted(world, corrections).await?;
 
     let stop = Arc::new(AtomicBool::new(false));
-    let correcting = correct(stack, &communes, arguments.corrections, Arc::clone(&stop));
-    let asking = ask(stack, arguments, Arc::clone(&stop));
-    let used = cpu_ticks()?;
+    let correcting = correct(world, &communes, arguments.corrections, Arc::clone(&stop));
+    let asking = ask(world, arguments, Arc::clone(&stop));
+    let mut parts = world.parts.clone();
+    parts.push(Part { name: "generator".to_owned(), who: Who::Process(std::process::id()) });
+    let used = || parts.iter().map(|part| part.usage().cpu).collect::<Vec<_>>();
+    let before_asking = used();
     let (corrected, warm) = tokio::join!(correcting, asking);
-    let used = cpu_ticks()? - used;
+    let after_asking = used();
     let (corrected, (calls, latency, seen)) = (corrected?, warm?);
-    settle(stack, settled + corrected).await?;
+    settle(world, settled + corrected).await?;
     let now = totals(&mut query).await?;
     anyhow::ensure!(now.version > before.version, "nothing was corrected");
 
@@ -163,9 +170,12 @@ async fn measure(stack: &Stack, arguments: &Arguments) -> anyhow::Result<serde_j
     };
     let breakdown = each(async |query| query.list_breakdown(sorted.clone()).await.map(drop), &mut query).await?;
     let calls_per_second = calls / arguments.seconds;
+    let used = after_asking.iter().zip(before_asking).map(|(after, before)| after.saturating_sub(before).as_micros());
+    let used: BTreeMap<_, _> =
+        parts.iter().zip(used).map(|(part, used)| (&part.name, used / u128::from(calls.max(1)))).collect();
     Ok(json!({
         "warm_national_totals": {
-            "calls_per_second": calls_per_second, "cpu_us_per_call": used * 10_000 / calls.max(1), "p50_ms": millis(&latency, 0.5), "p99_ms": millis(&latency, 0.99),
+            "calls_per_second": calls_per_second, "cpu_us_per_call": used, "p50_ms": millis(&latency, 0.5), "p99_ms": millis(&latency, 0.99),
             "corrections_per_second": corrected / i64::try_from(arguments.seconds)?, "versions_seen": seen,
         },
         "series_of_a_province_over_a_year_ms": spread(&series),
@@ -175,20 +185,11 @@ async fn measure(stack: &Stack, arguments: &Arguments) -> anyhow::Result<serde_j
     }))
 }
 
-/// The processor time of this process so far, in hundredths of a second: of the services, of those who ask and of those who
-/// correct. NATS and PostgreSQL are processes of their own.
-fn cpu_ticks() -> anyhow::Result<u64> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    let (_, fields) = stat.rsplit_once(')').context("/proc/self/stat is another")?;
-    let times = fields.split_whitespace().skip(11).take(2).map(str::parse::<u64>);
-    Ok(times.sum::<Result<u64, _>>()?)
-}
-
 /// The communes of November 2022, each with its province.
-fn communes(stack: &Stack) -> anyhow::Result<Vec<(String, String)>> {
-    let data_set = stack.catalogue.find_data_set("identity").context("no identity")?;
-    let vintage = stack.catalogue.vintage(data_set, "202211".parse()?);
-    let level = stack.catalogue.find_level("commune").context("no communes")?;
+fn communes(world: &Apart) -> anyhow::Result<Vec<(String, String)>> {
+    let data_set = world.catalogue.find_data_set("identity").context("no identity")?;
+    let vintage = world.catalogue.vintage(data_set, "202211".parse()?);
+    let level = world.catalogue.find_level("commune").context("no communes")?;
     let communes = vintage.units().filter(|(_, unit)| unit.level == level).map(|(ix, unit)| {
         let path: Vec<_> = vintage.with_ancestors(ix).collect();
         let province = path.iter().rev().nth(1).map(|above| vintage.unit(*above).code.to_string());
@@ -220,18 +221,18 @@ fn report(org_unit: &str, period: &str, revision: i64) -> Report {
 }
 
 /// Sends reports and waits until they are counted. Gives how many there were.
-async fn counted(stack: &Stack, reports: Vec<Report>) -> anyhow::Result<i64> {
-    let before = stack.store.fate_counts().await?.settled();
-    let sent = send::all(&stack.collector, reports, 2, ProgressBar::hidden()).await?;
+async fn counted(world: &Apart, reports: Vec<Report>) -> anyhow::Result<i64> {
+    let before = world.store.fate_counts().await?.settled();
+    let sent = send::all(&world.collector, reports, 2, ProgressBar::hidden()).await?;
     anyhow::ensure!(sent.refused == 0, "{} reports were refused", sent.refused);
-    settle(stack, before + sent.acknowledged).await?;
+    settle(world, before + sent.acknowledged).await?;
     Ok(sent.acknowledged)
 }
 
-async fn settle(stack: &Stack, reports: i64) -> anyhow::Result<()> {
+async fn settle(world: &Apart, reports: i64) -> anyhow::Result<()> {
     let deadline = Instant::now() + Duration::from_secs(120);
     loop {
-        let counts = stack.store.fate_counts().await?;
+        let counts = world.store.fate_counts().await?;
         if counts.settled() >= reports {
             anyhow::ensure!(counts.rejected == 0, "{counts:?}");
             return Ok(());
@@ -243,7 +244,7 @@ async fn settle(stack: &Stack, reports: i64) -> anyhow::Result<()> {
 
 /// Corrects so many reports a second until it is to stop.
 async fn correct(
-    stack: &Stack,
+    world: &Apart,
     communes: &[(String, String)],
     a_second: u64,
     stop: Arc<AtomicBool>,
@@ -260,7 +261,7 @@ async fn correct(
         });
         let few: Vec<_> = few.collect();
         if !few.is_empty() {
-            corrected += send::all(&stack.collector, few, 1, ProgressBar::hidden()).await?.acknowledged;
+            corrected += send::all(&world.collector, few, 1, ProgressBar::hidden()).await?.acknowledged;
         }
     }
     Ok(corrected)
@@ -268,14 +269,14 @@ async fn correct(
 
 /// Asks for the nation's totals as fast as may be: how many answers, how long each took, how many versions were seen.
 async fn ask(
-    stack: &Stack,
+    world: &Apart,
     arguments: &Arguments,
     stop: Arc<AtomicBool>,
 ) -> anyhow::Result<(u64, Histogram<u64>, u64)> {
     let (newest, until) = (Arc::new(AtomicU64::new(0)), Instant::now() + Duration::from_secs(arguments.seconds));
     let mut asking = JoinSet::new();
     for _ in 0..arguments.connections {
-        let channel = stack.query.connect().await?;
+        let channel = world.query.connect().await?;
         let query = Grpc::new(channel);
         for _ in 0..arguments.at_a_time {
             let (mut query, newest) = (query.clone(), Arc::clone(&newest));
@@ -333,8 +334,8 @@ fn spread(latency: &Histogram<u64>) -> serde_json::Value {
     json!({ "median": millis(latency, 0.5), "worst_of_30": millis(latency, 1.0) })
 }
 
-async fn connect(stack: &Stack) -> anyhow::Result<QueryServiceClient<Channel>> {
-    Ok(QueryServiceClient::new(stack.query.connect().await?))
+async fn connect(world: &Apart) -> anyhow::Result<QueryServiceClient<Channel>> {
+    Ok(QueryServiceClient::new(world.query.connect().await?))
 }
 
 /// Asks for the nation's totals and leaves the answer as it is.

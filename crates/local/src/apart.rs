@@ -1,10 +1,9 @@
 //! The local stack with each service as a process of its own, so that its processor time and its memory are its own.
 
-use std::{env, path::Path, process::Stdio, sync::Arc};
+use std::{env, path::Path, process::Stdio, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use domain::access::Action;
-use local::{Door, Keys, NatsOptions, NatsServer, PostgresOptions, PostgresServer};
 use messaging::{Connection, Topology};
 use runtime::SystemClock;
 use rustix::process::Signal;
@@ -15,7 +14,14 @@ use tokio::{
     process::{Child, Command},
 };
 
-use crate::world;
+use crate::{
+    Door, Keys, NatsOptions, NatsServer, PostgresOptions, PostgresServer,
+    part::{Part, Who},
+};
+
+/// How often the aggregator recomputes totals by itself while somebody measures: not within a run. It begins with all of them, a minute
+/// after the start, and has a processor to itself for as long as that takes: of two runs one would have it beside it.
+pub const RECONCILE_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What each service logs when it is ready to work.
 const SERVICES: [(&str, &str); 4] = [
@@ -30,23 +36,33 @@ const EVERYBODY: &str = "everybody";
 
 /// Servers and services. They end with it.
 #[derive(Debug)]
-pub(crate) struct Apart {
-    pub(crate) collector: Door,
-    pub(crate) query: Door,
-    pub(crate) connection: Connection,
-    pub(crate) store: Store,
-    pub(crate) catalogue: Arc<domain::Catalogue>,
-    /// By name.
-    pub(crate) pids: Vec<(&'static str, u32)>,
-    pub(crate) nats: NatsServer,
-    pub(crate) postgres: PostgresServer,
+pub struct Apart {
+    /// The way to the collector, for somebody who may send and read everything.
+    pub collector: Door,
+    /// The way to the query service, for the same.
+    pub query: Door,
+    /// A connection to NATS, for listening to topics.
+    pub connection: Connection,
+    /// The database, to look and to change nothing.
+    pub store: Store,
+    /// The catalogue everything was provisioned with.
+    pub catalogue: Arc<domain::Catalogue>,
+    /// Servers and services, by name.
+    pub parts: Vec<Part>,
+    /// The NATS server.
+    pub nats: NatsServer,
+    /// The PostgreSQL server.
+    pub postgres: PostgresServer,
     services: Vec<Child>,
     _keys: Keys,
     _dir: TempDir,
 }
 
-/// Whether this process was started as one of the services; then it is that one, until it ends.
-pub(crate) fn service() -> Option<std::process::ExitCode> {
+/// Whether this process was started as one of the services; then it is that one, until it ends. Whoever starts an [`Apart`] asks
+/// this first of all.
+#[must_use]
+#[expect(clippy::print_stderr, reason = "there is no telemetry yet")]
+pub fn service() -> Option<std::process::ExitCode> {
     let version = env!("CARGO_PKG_VERSION");
     let name = env::args().next()?;
     if !SERVICES.iter().any(|(service, _)| *service == name) {
@@ -67,7 +83,10 @@ pub(crate) fn service() -> Option<std::process::ExitCode> {
 
 impl Apart {
     /// Makes keys, starts the servers, provisions them and starts the services.
-    pub(crate) async fn start(catalogue_dir: &Path, topology: &Topology) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    /// When any part of that fails; what was started is ended again.
+    pub async fn start(catalogue_dir: &Path, topology: &Topology) -> anyhow::Result<Self> {
         let loaded = catalogue::load(catalogue_dir)?;
         let keys = Keys::make()?;
         keys.grant_all(EVERYBODY, &[Action::Submit, Action::Read])?;
@@ -90,12 +109,17 @@ impl Apart {
         let connection = Connection::open("load", &keys.nats("operator", &nats)).await?;
 
         let dir = tempfile::tempdir()?;
-        let (mut services, mut pids, mut doors) = (Vec::new(), Vec::new(), Vec::new());
+        let mut parts = vec![
+            Part { name: "nats".to_owned(), who: Who::Process(nats.pid()) },
+            Part { name: "postgres".to_owned(), who: Who::Family(postgres.pid()) },
+        ];
+        let (mut services, mut doors) = (Vec::new(), Vec::new());
         for (name, ready) in SERVICES {
             let file = dir.path().join(name).with_extension("toml");
             std::fs::write(&file, config(name, catalogue_dir, &keys, &nats, &postgres))?;
             let (child, address) = start(name, ready, &file).await.with_context(|| format!("starting {name}"))?;
-            pids.push((name, child.id().context("a service ended")?));
+            let who = Who::Process(child.id().context("a service ended")?);
+            parts.push(Part { name: name.to_owned(), who });
             services.push(child);
             doors.extend(
                 address.map(|address| Door { url: format!("https://{address}"), credentials: credentials.clone() }),
@@ -108,7 +132,7 @@ impl Apart {
             connection,
             store,
             catalogue: Arc::new(loaded.catalogue),
-            pids,
+            parts,
             nats,
             postgres,
             services,
@@ -118,7 +142,10 @@ impl Apart {
     }
 
     /// Ends the services, then the servers.
-    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// When a service cannot be ended.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
         for service in &mut self.services {
             service.kill().await?;
         }
@@ -133,13 +160,16 @@ fn config(name: &str, catalogue: &Path, keys: &Keys, nats: &NatsServer, postgres
     let layout = keys.layout();
     let (ca, seed) = (layout.ca(), layout.nats_seed(name));
     let mut config = format!("catalogue = {catalogue:?}\n");
+    // Whoever measures is one principal and stands for thousands.
+    if name == "query" {
+        config += "limits.calls_per_second_of_one = 1000000\nlimits.calls_at_once_of_one = 1000000\n";
+    }
     if name == "collector" {
-        // The generator is one principal and stands for thousands.
         config += "limits.reports_per_second_of_one = 1000000\nlimits.reports_at_once_of_one = 1000000\n";
         config += "limits.max_in_flight_of_one = 65535\n";
     }
     if name == "aggregator" {
-        config += &format!("limits.reconcile_every = \"{}s\"\n", world::RECONCILE_EVERY.as_secs());
+        config += &format!("limits.reconcile_every = \"{}s\"\n", RECONCILE_EVERY.as_secs());
     }
     config += "[telemetry]\nformat = \"json\"\nfilter = \"info\"\n";
     config += &format!("[nats]\nurl = {:?}\nca = {ca:?}\nseed = {seed:?}\n", nats.tls_url());
@@ -163,6 +193,10 @@ fn config(name: &str, catalogue: &Path, keys: &Keys, nats: &NatsServer, postgres
 }
 
 /// Starts a service, waits until it is ready, and gives where it listens, if it does.
+#[expect(
+    clippy::print_stderr,
+    reason = "what a service complains of is for whoever started it, as that service wrote it"
+)]
 async fn start(name: &str, ready: &str, config: &Path) -> anyhow::Result<(Child, Option<String>)> {
     let mut child = Command::new(env::current_exe()?)
         .arg0(name)
