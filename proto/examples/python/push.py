@@ -68,6 +68,9 @@ class Sender:
     async def one_stream(self, collector: CollectorServiceStub) -> None:
         """Sends what waits on one stream, while its receipts come in."""
         call = collector.SubmitStream()
+        # The collector's first word says whether it takes the stream. To whoever writes before it has refused, grpc.aio tells an error of
+        # its own in the place of the collector's.
+        await call.initial_metadata()
         free = asyncio.Semaphore(max(self.in_flight, 1))
 
         async def write() -> None:
