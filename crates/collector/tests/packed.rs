@@ -28,7 +28,7 @@ fn named(cell: &Cell, place: usize) -> Value {
         ValueType::Count => value::Value::Integer(i64::try_from(place).unwrap()),
         ValueType::Signed => value::Value::Integer(-3),
         ValueType::Decimal(_) => value::Value::Decimal("92.5".to_owned()),
-        ValueType::Flag => value::Value::Flag(place % 2 == 0),
+        ValueType::Flag => value::Value::Flag(place.is_multiple_of(2)),
         ValueType::Date => value::Value::Date("2024-02-29".to_owned()),
         ValueType::Text => value::Value::Text("Đã bàn giao cho công an xã".to_owned()),
     };

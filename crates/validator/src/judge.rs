@@ -61,8 +61,8 @@ impl Judge {
         submitted
     }
 
-    /// The messages with the verdicts on some batches, batch by batch. PostgreSQL is asked once for all of them, and only where a report's form
-    /// looks back or its period is closed.
+    /// The messages with the verdicts on some batches, batch by batch. PostgreSQL is asked once for all of them, and only where
+    /// a report's form looks back or its period is closed.
     ///
     /// # Errors
     /// When PostgreSQL had to be asked and did not answer.
