@@ -86,8 +86,8 @@ async fn relay(mut driver: UnixStream, server: Arc<(String, u16)>) {
     let mut server = match connected {
         Ok(Ok(server)) => server,
         // The driver finds its connection closed.
-        Ok(Err(error)) => return tracing::warn!(%error, host, port, "cannot reach PostgreSQL"),
-        Err(_) => return tracing::warn!(host, port, "cannot reach PostgreSQL: no answer within {STARTING:?}"),
+        Ok(Err(error)) => return tracing::warn!(%error, server = format!("{host}:{port}"), "cannot reach PostgreSQL"),
+        Err(error) => return tracing::warn!(%error, server = format!("{host}:{port}"), "cannot reach PostgreSQL"),
     };
     let ended = copy_bidirectional_with_sizes(&mut driver, &mut server, PIECE, PIECE).await;
     if let Err(error) = ended {
