@@ -68,7 +68,7 @@ pub(crate) async fn commit(shared: &Shared, partition: Partition, batch: Batch) 
 }
 
 async fn commit_now(shared: &Shared, partition: Partition, batch: Batch) -> Result<Vec<Outgoing>, CommitError> {
-    let Batch { after, up_to, judged, quarantined, traced } = batch;
+    let Batch { after, up_to, settled_up_to, judged, quarantined, traced } = batch;
     let steps = Steps::begin(&traced);
     let reports = judged.len();
     let mut transaction = shared.store.begin(partition.number(), after).await?;
@@ -76,7 +76,9 @@ async fn commit_now(shared: &Shared, partition: Partition, batch: Batch) -> Resu
     know_catalogues(shared, judged.iter().map(Judged::provenance)).await?;
     let needed = settle::needed(&shared.versions.known(), judged.iter().filter_map(accepted));
     let ids: Vec<_> = judged.iter().filter_map(Judged::submission_id).collect();
-    let origins: Vec<_> = judged.iter().map(|judged| judged.provenance().origin).collect();
+    // What was judged twice comes late, after others that are settled.
+    let late = judged.iter().map(|judged| judged.provenance().origin).filter(|origin| origin.sequence <= settled_up_to);
+    let late: Vec<_> = late.collect();
     let mut standing = transaction.series(&needed).await?;
     know_catalogues(shared, standing.iter().map(|stored| &stored.provenance)).await?;
     let mut catalogues = shared.versions.known();
@@ -86,7 +88,8 @@ async fn commit_now(shared: &Shared, partition: Partition, batch: Batch) -> Resu
         know_catalogues(shared, standing.iter().map(|stored| &stored.provenance)).await?;
         catalogues = shared.versions.known();
     }
-    let (known, settled) = transaction.known(&ids, &origins).await?;
+    let known = transaction.known(&ids).await?;
+    let settled = transaction.settled(&late).await?;
     let changes = fold::settle(&catalogues, standing, known, settled, judged)?;
 
     let units = fold::units(&changes);

@@ -26,6 +26,8 @@ pub(crate) struct Batch {
     pub(crate) after: Fence,
     /// The position of the last.
     pub(crate) up_to: Position,
+    /// What stands in REPORTS after that message is not settled yet, as far as it is of this partition.
+    pub(crate) settled_up_to: u64,
     pub(crate) judged: Vec<Judged>,
     pub(crate) quarantined: Vec<Quarantined>,
     pub(crate) traced: Vec<Traced>,
@@ -85,20 +87,23 @@ async fn count(shared: &Arc<Shared>, partition: Partition, stop: &Shutdown) -> R
     }
     let mut verdicts = Verdicts::after(shared.connection.clone(), partition, fence.position);
     let relay = Relay::start(Arc::clone(shared), partition);
+    let mut settled_up_to = shared.store.settled_up_to().await?;
     let mut rested_at = Instant::now();
     let counted = loop {
         let (batch, turn) = match gather(shared, partition, &mut verdicts, fence, rested_at, stop).await {
-            Gathered::Batch(batch, turn) => (batch, turn),
+            Gathered::Batch(batch, turn) => (Batch { settled_up_to, ..batch }, turn),
             Gathered::Stopped => break Ok(()),
             Gathered::NewEpoch => break Err("totals were put right meanwhile".into()),
         };
         let (up_to, reports, began) = (batch.up_to, batch.judged.len(), Instant::now());
+        let last = batch.judged.iter().map(|judged| judged.provenance().origin.sequence).max();
         let committed = commit(shared, partition, batch).await;
         drop(turn);
         rested_at = Instant::now() + rest(reports, began.elapsed());
         match committed {
             Ok(events) => {
                 fence.position = up_to;
+                settled_up_to = settled_up_to.max(last.unwrap_or_default());
                 relay.publish(fence.position, events).await;
                 if relay.has_ended() {
                     break Err("events could not be published; they are in the outbox".into());

@@ -87,16 +87,20 @@ impl Batch {
         report::series(self.connection(), series).await
     }
 
-    /// What the ledger has of some submissions, and which of some places of the log are settled.
+    /// What the ledger has of some submissions.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn known(
-        &mut self,
-        ids: &[SubmissionId],
-        origins: &[Origin],
-    ) -> Result<(Vec<Known>, Vec<Origin>), StoreError> {
-        submission::known(self.connection(), ids, origins).await
+    pub async fn known(&mut self, ids: &[SubmissionId]) -> Result<Vec<Known>, StoreError> {
+        submission::known(self.connection(), ids).await
+    }
+
+    /// Which of some places of the log are settled.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn settled(&mut self, origins: &[Origin]) -> Result<Vec<Origin>, StoreError> {
+        if origins.is_empty() { Ok(Vec::new()) } else { submission::settled(self.connection(), origins).await }
     }
 
     /// The totals of some units, at every reporting level.

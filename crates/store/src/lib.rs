@@ -4,6 +4,7 @@ mod array;
 pub mod audit;
 mod batch;
 mod catalogue;
+mod copy;
 mod history;
 mod lease;
 mod lookout;

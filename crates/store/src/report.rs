@@ -6,38 +6,63 @@ use domain::{
     CatalogueVersion, Content, ContentDigest, Key, Note, Report, Revision, SubmissionId, Timestamp, Values, Violations,
     settle::{Accepted, Origin, Position, Provenance, SeriesOf, Superseded},
 };
-use sqlx::{
-    PgConnection, Postgres, Row as _,
-    postgres::{PgArguments, PgRow},
-    query::Query,
-    types::Json,
-};
+use sqlx::{PgConnection, Row as _, postgres::PgRow, types::Json};
 use time::OffsetDateTime;
 
-use crate::{StoreError, array::array_text, signed, unsigned};
+use crate::{
+    StoreError,
+    array::array_text,
+    copy::{Row, copy},
+    signed, unsigned,
+};
 
 /// What counts of some units' forms at present: the reports from a period on, and the last that has values before it.
 pub(crate) async fn series(connection: &mut PgConnection, series: &[SeriesOf]) -> Result<Vec<Accepted>, StoreError> {
-    let rows = sqlx::query(
-        "SELECT report.* FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS wanted (data_set, org_unit, first, last)
-         CROSS JOIN LATERAL (
-             SELECT * FROM report
-             WHERE report.data_set = wanted.data_set AND report.org_unit = wanted.org_unit AND report.period >= wanted.first
-               AND report.period <= coalesce(wanted.last, 'ZZZZ')
-             UNION ALL (
+    let (own, longer): (Vec<_>, Vec<_>) = series.iter().partition(|of| of.to == Some(of.from));
+    let mut standing = Vec::new();
+    if !own.is_empty() {
+        let rows = sqlx::query(
+            // One by one, by the key: left to choose, the planner reads the whole table for a large batch.
+            "SELECT report.* FROM unnest($1::text[], $2::text[], $3::text[]) AS wanted (data_set, org_unit, period)
+             CROSS JOIN LATERAL (
                  SELECT * FROM report
-                 WHERE report.data_set = wanted.data_set AND report.org_unit = wanted.org_unit AND report.period < wanted.first
-                   AND NOT withdrawn AND wanted.last IS NULL
-                 ORDER BY period DESC LIMIT 1)
-         ) AS report",
-    )
-    .bind(series.iter().map(|of| of.data_set.as_str()).collect::<Vec<_>>())
-    .bind(series.iter().map(|of| of.org_unit.as_str()).collect::<Vec<_>>())
-    .bind(series.iter().map(|of| of.from.to_string()).collect::<Vec<_>>())
-    .bind(series.iter().map(|of| of.to.map(|to| to.to_string())).collect::<Vec<_>>())
-    .fetch_all(connection)
-    .await?;
-    rows.iter().map(read).collect()
+                 WHERE report.data_set = wanted.data_set AND report.org_unit = wanted.org_unit AND report.period = wanted.period LIMIT 1
+             ) AS report",
+        )
+        .bind(own.iter().map(|of| of.data_set.as_str()).collect::<Vec<_>>())
+        .bind(own.iter().map(|of| of.org_unit.as_str()).collect::<Vec<_>>())
+        .bind(own.iter().map(|of| of.from.to_string()).collect::<Vec<_>>())
+        .fetch_all(&mut *connection)
+        .await?;
+        for row in &rows {
+            standing.push(read(row)?);
+        }
+    }
+    if !longer.is_empty() {
+        let rows = sqlx::query(
+            "SELECT report.* FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS wanted (data_set, org_unit, first, last)
+             CROSS JOIN LATERAL (
+                 SELECT * FROM report
+                 WHERE report.data_set = wanted.data_set AND report.org_unit = wanted.org_unit AND report.period >= wanted.first
+                   AND report.period <= coalesce(wanted.last, 'ZZZZ')
+                 UNION ALL (
+                     SELECT * FROM report
+                     WHERE report.data_set = wanted.data_set AND report.org_unit = wanted.org_unit AND report.period < wanted.first
+                       AND NOT withdrawn AND wanted.last IS NULL
+                     ORDER BY period DESC LIMIT 1)
+             ) AS report",
+        )
+        .bind(longer.iter().map(|of| of.data_set.as_str()).collect::<Vec<_>>())
+        .bind(longer.iter().map(|of| of.org_unit.as_str()).collect::<Vec<_>>())
+        .bind(longer.iter().map(|of| of.from.to_string()).collect::<Vec<_>>())
+        .bind(longer.iter().map(|of| of.to.map(|to| to.to_string())).collect::<Vec<_>>())
+        .fetch_all(connection)
+        .await?;
+        for row in &rows {
+            standing.push(read(row)?);
+        }
+    }
+    Ok(standing)
 }
 
 pub(crate) fn read(row: &PgRow) -> Result<Accepted, StoreError> {
@@ -80,34 +105,33 @@ pub(crate) fn read(row: &PgRow) -> Result<Accepted, StoreError> {
     })
 }
 
-/// The seventeen columns that `report` and `report_history` share, as arrays: `$1` to `$17`.
-fn bind<'q>(
-    query: Query<'q, Postgres, PgArguments>,
-    reports: &(impl Iterator<Item = &'q Accepted> + Clone),
-) -> Query<'q, Postgres, PgArguments> {
-    macro_rules! column {
-        ($accepted:ident => $value:expr) => {
-            reports.clone().map(|$accepted| $value).collect::<Vec<_>>()
-        };
-    }
-    query
-        .bind(column!(a => a.report.key.data_set.as_str()))
-        .bind(column!(a => a.report.key.period.to_string()))
-        .bind(column!(a => a.report.key.org_unit.as_str()))
-        .bind(column!(a => a.report.revision.get()))
-        .bind(column!(a => a.report.submission_id.0))
-        .bind(column!(a => a.digest.0.to_vec()))
-        .bind(column!(a => matches!(a.report.content, Content::Withdrawn)))
-        .bind(column!(a => array_text(a.report.content.values().map_or(&[][..], |values| values.as_slice()).iter().copied())))
-        .bind(column!(a => a.provenance.catalogue.as_str()))
-        .bind(column!(a => &*a.provenance.principal))
-        .bind(column!(a => OffsetDateTime::from(a.provenance.received_at)))
-        .bind(column!(a => signed(a.provenance.origin.sequence)))
-        .bind(column!(a => i32::try_from(a.provenance.origin.index).unwrap_or(i32::MAX)))
-        .bind(column!(a => signed(a.provenance.position.0)))
-        .bind(column!(a => a.on_time))
-        .bind(column!(a => warned(&a.warnings)))
-        .bind(column!(a => notes(&a.report.content)))
+/// Writes the seventeen columns that `report` and `report_history` share.
+fn put(row: &mut Row, accepted: &Accepted) -> Result<(), StoreError> {
+    let Accepted { provenance, report, digest, on_time, warnings } = accepted;
+    let Provenance { origin, received_at, principal, catalogue, position } = provenance;
+    let Report { submission_id, key: Key { data_set, period, org_unit }, revision, content } = report;
+    row.put(data_set.as_str())?;
+    row.put(period.to_string())?;
+    row.put(org_unit.as_str())?;
+    row.put(revision.get())?;
+    row.put(submission_id.0)?;
+    row.put(&digest.0[..])?;
+    row.put(matches!(content, Content::Withdrawn))?;
+    row.put(cells(content))?;
+    row.put(catalogue.as_str())?;
+    row.put(&**principal)?;
+    row.put(OffsetDateTime::from(*received_at))?;
+    row.put(signed(origin.sequence))?;
+    row.put(i32::try_from(origin.index).unwrap_or(i32::MAX))?;
+    row.put(signed(position.0))?;
+    row.put(*on_time)?;
+    row.put(warned(warnings))?;
+    row.put_json(notes(content).as_deref());
+    Ok(())
+}
+
+fn cells(content: &Content) -> &[Option<i64>] {
+    content.values().map_or(&[][..], |values| values.as_slice())
 }
 
 /// How many warnings there are, listed or not.
@@ -132,23 +156,25 @@ pub(crate) fn read_notes(row: &PgRow) -> Result<Vec<Note>, StoreError> {
 
 /// Adds reports for keys that have none.
 pub(crate) async fn insert(connection: &mut PgConnection, reports: &[Accepted]) -> Result<(), StoreError> {
-    let query = sqlx::query(
-        "INSERT INTO report (data_set, period, org_unit, revision, submission_id, digest, withdrawn, cells, catalogue_version,
+    let statement =
+        "COPY report (data_set, period, org_unit, revision, submission_id, digest, withdrawn, cells, catalogue_version,
              principal, received_at, log_sequence, log_index, position, on_time, warnings, notes, version)
-         SELECT data_set, period, org_unit, revision, submission_id, digest, withdrawn, cells::bigint[], catalogue_version,
-             principal, received_at, log_sequence, log_index, position, on_time, warnings, notes::jsonb, 1
-         FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::uuid[], $6::bytea[], $7::boolean[], $8::text[], $9::text[],
-                 $10::text[], $11::timestamptz[], $12::bigint[], $13::int[], $14::bigint[], $15::boolean[], $16::int[], $17::text[])
-             AS new (data_set, period, org_unit, revision, submission_id, digest, withdrawn, cells, catalogue_version,
-                 principal, received_at, log_sequence, log_index, position, on_time, warnings, notes)",
-    );
-    bind(query, &reports.iter()).execute(connection).await?;
-    Ok(())
+         FROM STDIN (FORMAT binary)";
+    copy(connection, statement, 18, reports, |row, accepted| {
+        put(row, accepted)?;
+        row.put(1_i64)
+    })
+    .await
 }
 
 /// Puts reports in the place of those that count for their keys.
 pub(crate) async fn replace(connection: &mut PgConnection, reports: &[Accepted]) -> Result<(), StoreError> {
-    let query = sqlx::query(
+    macro_rules! column {
+        ($accepted:ident => $value:expr) => {
+            reports.iter().map(|$accepted| $value).collect::<Vec<_>>()
+        };
+    }
+    sqlx::query(
         "UPDATE report SET revision = new.revision, submission_id = new.submission_id, digest = new.digest, withdrawn = new.withdrawn,
              cells = new.cells::bigint[], catalogue_version = new.catalogue_version, principal = new.principal,
              received_at = new.received_at, log_sequence = new.log_sequence, log_index = new.log_index, position = new.position,
@@ -158,25 +184,39 @@ pub(crate) async fn replace(connection: &mut PgConnection, reports: &[Accepted])
              AS new (data_set, period, org_unit, revision, submission_id, digest, withdrawn, cells, catalogue_version,
                  principal, received_at, log_sequence, log_index, position, on_time, warnings, notes)
          WHERE report.data_set = new.data_set AND report.period = new.period AND report.org_unit = new.org_unit",
-    );
-    bind(query, &reports.iter()).execute(connection).await?;
+    )
+    .bind(column!(a => a.report.key.data_set.as_str()))
+    .bind(column!(a => a.report.key.period.to_string()))
+    .bind(column!(a => a.report.key.org_unit.as_str()))
+    .bind(column!(a => a.report.revision.get()))
+    .bind(column!(a => a.report.submission_id.0))
+    .bind(column!(a => a.digest.0.to_vec()))
+    .bind(column!(a => matches!(a.report.content, Content::Withdrawn)))
+    .bind(column!(a => array_text(cells(&a.report.content))))
+    .bind(column!(a => a.provenance.catalogue.as_str()))
+    .bind(column!(a => &*a.provenance.principal))
+    .bind(column!(a => OffsetDateTime::from(a.provenance.received_at)))
+    .bind(column!(a => signed(a.provenance.origin.sequence)))
+    .bind(column!(a => i32::try_from(a.provenance.origin.index).unwrap_or(i32::MAX)))
+    .bind(column!(a => signed(a.provenance.position.0)))
+    .bind(column!(a => a.on_time))
+    .bind(column!(a => warned(&a.warnings)))
+    .bind(column!(a => notes(&a.report.content)))
+    .execute(connection)
+    .await?;
     Ok(())
 }
 
 /// Keeps revisions that count no longer. Their version is 0: it numbers what counts.
 pub(crate) async fn keep(connection: &mut PgConnection, superseded: &[Superseded]) -> Result<(), StoreError> {
-    let query = sqlx::query(
-        "INSERT INTO report_history (data_set, period, org_unit, revision, submission_id, digest, withdrawn, cells, catalogue_version,
+    let statement =
+        "COPY report_history (data_set, period, org_unit, revision, submission_id, digest, withdrawn, cells, catalogue_version,
              principal, received_at, log_sequence, log_index, position, on_time, warnings, notes, version, since)
-         SELECT data_set, period, org_unit, revision, submission_id, digest, withdrawn, cells::bigint[], catalogue_version,
-             principal, received_at, log_sequence, log_index, position, on_time, warnings, notes::jsonb, 0, since
-         FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::uuid[], $6::bytea[], $7::boolean[], $8::text[], $9::text[],
-                 $10::text[], $11::timestamptz[], $12::bigint[], $13::int[], $14::bigint[], $15::boolean[], $16::int[], $17::text[],
-                 $18::bigint[])
-             AS old (data_set, period, org_unit, revision, submission_id, digest, withdrawn, cells, catalogue_version,
-                 principal, received_at, log_sequence, log_index, position, on_time, warnings, notes, since)",
-    );
-    let since: Vec<_> = superseded.iter().map(|superseded| signed(superseded.since.0)).collect();
-    bind(query, &superseded.iter().map(|superseded| &superseded.accepted)).bind(since).execute(connection).await?;
-    Ok(())
+         FROM STDIN (FORMAT binary)";
+    copy(connection, statement, 19, superseded, |row, Superseded { accepted, since }| {
+        put(row, accepted)?;
+        row.put(0_i64)?;
+        row.put(signed(since.0))
+    })
+    .await
 }

@@ -7,30 +7,28 @@ use domain::{
 use sqlx::{PgConnection, Row as _};
 use time::OffsetDateTime;
 
-use crate::{Store, StoreError, signed, unsigned, violations};
+use crate::{Store, StoreError, copy::copy, signed, unsigned, violations};
 
-/// What the ledger has of some submissions, and which of some places of the log are settled. At most one row for each: a
-/// sender may have repeated a submission a million times.
-pub(crate) async fn known(
-    connection: &mut PgConnection,
-    ids: &[SubmissionId],
-    origins: &[Origin],
-) -> Result<(Vec<Known>, Vec<Origin>), StoreError> {
+/// What the ledger has of some submissions. At most one row for each: a sender may have repeated a submission a million times.
+pub(crate) async fn known(connection: &mut PgConnection, ids: &[SubmissionId]) -> Result<Vec<Known>, StoreError> {
     let rows = sqlx::query(
-        "SELECT wanted.id, said.digest FROM (SELECT DISTINCT unnest($1::uuid[]) AS id) AS wanted
+        "SELECT wanted.id, said.digest FROM unnest($1::uuid[]) AS wanted (id)
          CROSS JOIN LATERAL (
              SELECT digest FROM submission WHERE submission_id = wanted.id AND fate <> 'REJECTED' LIMIT 1
          ) AS said",
     )
     .bind(ids.iter().map(|id| id.0).collect::<Vec<_>>())
-    .fetch_all(&mut *connection)
+    .fetch_all(connection)
     .await?;
     let known = rows.iter().map(|row| {
         let digest = row.try_get::<&[u8], _>("digest")?.try_into().map_err(|_| StoreError::Malformed("digest"))?;
         Ok(Known { submission_id: SubmissionId(row.try_get("id")?), digest: ContentDigest(digest) })
     });
-    let known = known.collect::<Result<_, StoreError>>()?;
+    known.collect()
+}
 
+/// Which of some places of the log are settled.
+pub(crate) async fn settled(connection: &mut PgConnection, origins: &[Origin]) -> Result<Vec<Origin>, StoreError> {
     let rows = sqlx::query(
         // One by one, by the key: left to choose, the planner reads the whole ledger for a large batch.
         "SELECT wanted.log_sequence, wanted.log_index
@@ -44,8 +42,7 @@ pub(crate) async fn known(
     .bind(origins.iter().map(|origin| i32::try_from(origin.index).unwrap_or(i32::MAX)).collect::<Vec<_>>())
     .fetch_all(connection)
     .await?;
-    let settled = rows.iter().map(|row| origin(row.try_get("log_sequence")?, row.try_get("log_index")?));
-    Ok((known, settled.collect::<Result<_, StoreError>>()?))
+    rows.iter().map(|row| origin(row.try_get("log_sequence")?, row.try_get("log_index")?)).collect()
 }
 
 fn origin(sequence: i64, index: i32) -> Result<Origin, StoreError> {
@@ -54,38 +51,28 @@ fn origin(sequence: i64, index: i32) -> Result<Origin, StoreError> {
 }
 
 pub(crate) async fn insert(connection: &mut PgConnection, ledger: &[Settled]) -> Result<(), StoreError> {
-    macro_rules! column {
-        ($settled:ident => $value:expr) => {
-            ledger.iter().map(|$settled| $value).collect::<Vec<_>>()
-        };
-    }
-    sqlx::query(
-        "INSERT INTO submission (log_sequence, log_index, submission_id, data_set, period, org_unit, revision, fate, digest,
-             principal, received_at, position, violations, violations_omitted)
-         SELECT log_sequence, log_index, submission_id, data_set, period, org_unit, revision, fate, digest,
-             principal, received_at, position, violations::jsonb, violations_omitted
-         FROM unnest($1::bigint[], $2::int[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::text[], $9::bytea[],
-                 $10::text[], $11::timestamptz[], $12::bigint[], $13::text[], $14::int[])
-             AS new (log_sequence, log_index, submission_id, data_set, period, org_unit, revision, fate, digest,
-                 principal, received_at, position, violations, violations_omitted)",
-    )
-    .bind(column!(s => signed(s.provenance.origin.sequence)))
-    .bind(column!(s => i32::try_from(s.provenance.origin.index).unwrap_or(i32::MAX)))
-    .bind(column!(s => s.claim.submission_id.map(|id| id.0)))
-    .bind(column!(s => &*s.claim.data_set))
-    .bind(column!(s => &*s.claim.period))
-    .bind(column!(s => &*s.claim.org_unit))
-    .bind(column!(s => s.claim.revision))
-    .bind(column!(s => s.fate.code()))
-    .bind(column!(s => s.digest.0.to_vec()))
-    .bind(column!(s => &*s.provenance.principal))
-    .bind(column!(s => OffsetDateTime::from(s.provenance.received_at)))
-    .bind(column!(s => signed(s.provenance.position.0)))
-    .bind(column!(s => violations::to_json(&s.violations)))
-    .bind(column!(s => i32::try_from(s.violations.omitted()).unwrap_or(i32::MAX)))
-    .execute(connection)
-    .await?;
-    Ok(())
+    let statement =
+        "COPY submission (log_sequence, log_index, submission_id, data_set, period, org_unit, revision, fate, digest, principal,
+             received_at, position, violations, violations_omitted)
+         FROM STDIN (FORMAT binary)";
+    copy(connection, statement, 14, ledger, |row, Settled { provenance, claim, digest, fate, violations }| {
+        let Claim { submission_id, data_set, period, org_unit, revision } = claim;
+        row.put(signed(provenance.origin.sequence))?;
+        row.put(i32::try_from(provenance.origin.index).unwrap_or(i32::MAX))?;
+        row.put(submission_id.map(|id| id.0))?;
+        row.put(data_set.as_str())?;
+        row.put(period.as_str())?;
+        row.put(org_unit.as_str())?;
+        row.put(*revision)?;
+        row.put(fate.code())?;
+        row.put(&digest.0[..])?;
+        row.put(&*provenance.principal)?;
+        row.put(OffsetDateTime::from(provenance.received_at))?;
+        row.put(signed(provenance.position.0))?;
+        row.put_json(violations::to_json(violations).as_deref());
+        row.put(i32::try_from(violations.omitted()).unwrap_or(i32::MAX))
+    })
+    .await
 }
 
 /// A submission and its fate.
@@ -171,6 +158,15 @@ impl Store {
             current_revision: current_revision.map_err(|_| StoreError::Malformed("revision"))?,
             counts: fate == Fate::Accepted && row.try_get::<Option<bool>, _>("counts")?.unwrap_or(false),
         }))
+    }
+
+    /// The last message of the log of submitted reports of which a report is settled; 0 where none is.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn settled_up_to(&self) -> Result<u64, StoreError> {
+        let last = sqlx::query_scalar("SELECT coalesce(max(log_sequence), 0) FROM submission");
+        unsigned(last.fetch_one(&self.pool).await?, "log sequence")
     }
 
     /// How many acknowledged reports have each fate.

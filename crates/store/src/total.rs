@@ -1,10 +1,14 @@
 //! The table `total`.
 
 use domain::{DataSetCode, LevelCode, OrgUnitCode, Period, Timestamp, fold::Tally, settle::Position};
-use sqlx::{PgConnection, Row as _, postgres::PgRow};
+use sqlx::{
+    PgConnection, Postgres, Row as _,
+    postgres::{PgArguments, PgRow},
+    query::Query,
+};
 use time::OffsetDateTime;
 
-use crate::{StoreError, array::array_text, signed};
+use crate::{StoreError, array::Chained, signed};
 
 /// A total as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,56 +85,62 @@ pub(crate) async fn write(
     position: Position,
     changed_at: Timestamp,
 ) -> Result<(), StoreError> {
-    let (new, changed): (Vec<&TotalWrite>, Vec<&TotalWrite>) = writes.iter().partition(|write| write.is_new);
-    macro_rules! column {
-        ($totals:ident, $total:ident => $value:expr) => {
-            $totals.iter().map(|TotalWrite { total: $total, .. }| $value).collect::<Vec<_>>()
-        };
-    }
+    let (new, changed): (Vec<_>, Vec<_>) = writes.iter().partition(|write| write.is_new);
     if !new.is_empty() {
-        sqlx::query(
-            "INSERT INTO total (data_set, period, org_unit, level, reported, sums, contributing, version, on_time, warned, position, changed_at)
-             SELECT data_set, period, org_unit, level, reported, sums::bigint[], contributing::bigint[], version, on_time, warned, $9, $10
-             FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::bigint[], $11::bigint[], $12::bigint[])
-                 AS new (data_set, period, org_unit, level, reported, sums, contributing, version, on_time, warned)",
-        )
-        .bind(column!(new, total => total.data_set.as_str()))
-        .bind(column!(new, total => total.period.to_string()))
-        .bind(column!(new, total => total.org_unit.as_str()))
-        .bind(column!(new, total => total.level.as_str()))
-        .bind(column!(new, total => total.tally.reported))
-        .bind(column!(new, total => array_text(total.tally.sums.iter().copied().map(Some))))
-        .bind(column!(new, total => array_text(total.tally.contributing.iter().copied().map(Some))))
-        .bind(column!(new, total => total.version))
-        .bind(signed(position.0))
-        .bind(OffsetDateTime::from(changed_at))
-        .bind(column!(new, total => total.tally.on_time))
-        .bind(column!(new, total => total.tally.warned))
-        .execute(&mut *connection)
-        .await?;
+        let insert = sqlx::query(
+            "INSERT INTO total (data_set, period, org_unit, level, reported, on_time, warned, version, sums, contributing, position, changed_at)
+             SELECT data_set, period, org_unit, level, reported, on_time, warned, version,
+                 ($11::bigint[])[first:last], ($12::bigint[])[first:last], $13, $14
+             FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::int[],
+                     $10::int[])
+                 AS new (data_set, period, org_unit, level, reported, on_time, warned, version, first, last)",
+        );
+        bind(insert, &new, position, changed_at).execute(&mut *connection).await?;
     }
     if !changed.is_empty() {
-        sqlx::query(
-            "UPDATE total SET reported = new.reported, sums = new.sums::bigint[], contributing = new.contributing::bigint[],
-                 version = new.version, on_time = new.on_time, warned = new.warned, position = $9, changed_at = $10
-             FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::bigint[], $11::bigint[], $12::bigint[])
-                 AS new (data_set, period, org_unit, level, reported, sums, contributing, version, on_time, warned)
+        let update = sqlx::query(
+            "UPDATE total SET reported = new.reported, on_time = new.on_time, warned = new.warned, version = new.version,
+                 sums = ($11::bigint[])[new.first:new.last], contributing = ($12::bigint[])[new.first:new.last],
+                 position = $13, changed_at = $14
+             FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::int[],
+                     $10::int[])
+                 AS new (data_set, period, org_unit, level, reported, on_time, warned, version, first, last)
              WHERE total.data_set = new.data_set AND total.period = new.period AND total.org_unit = new.org_unit AND total.level = new.level",
-        )
-        .bind(column!(changed, total => total.data_set.as_str()))
-        .bind(column!(changed, total => total.period.to_string()))
-        .bind(column!(changed, total => total.org_unit.as_str()))
-        .bind(column!(changed, total => total.level.as_str()))
-        .bind(column!(changed, total => total.tally.reported))
-        .bind(column!(changed, total => array_text(total.tally.sums.iter().copied().map(Some))))
-        .bind(column!(changed, total => array_text(total.tally.contributing.iter().copied().map(Some))))
-        .bind(column!(changed, total => total.version))
-        .bind(signed(position.0))
-        .bind(OffsetDateTime::from(changed_at))
-        .bind(column!(changed, total => total.tally.on_time))
-        .bind(column!(changed, total => total.tally.warned))
-        .execute(connection)
-        .await?;
+        );
+        bind(update, &changed, position, changed_at).execute(connection).await?;
     }
     Ok(())
+}
+
+/// The columns of some totals, as arrays: `$1` to `$14`.
+fn bind<'q>(
+    query: Query<'q, Postgres, PgArguments>,
+    writes: &[&'q TotalWrite],
+    position: Position,
+    changed_at: Timestamp,
+) -> Query<'q, Postgres, PgArguments> {
+    macro_rules! column {
+        ($total:ident => $value:expr) => {
+            writes.iter().map(|TotalWrite { total: $total, .. }| $value).collect::<Vec<_>>()
+        };
+    }
+    // A tally has as many counts as sums.
+    let Chained { numbers: sums, first, last } = Chained::of(writes.iter().map(|write| &*write.total.tally.sums));
+    let Chained { numbers: contributing, .. } =
+        Chained::of(writes.iter().map(|write| &*write.total.tally.contributing));
+    query
+        .bind(column!(total => total.data_set.as_str()))
+        .bind(column!(total => total.period.to_string()))
+        .bind(column!(total => total.org_unit.as_str()))
+        .bind(column!(total => total.level.as_str()))
+        .bind(column!(total => total.tally.reported))
+        .bind(column!(total => total.tally.on_time))
+        .bind(column!(total => total.tally.warned))
+        .bind(column!(total => total.version))
+        .bind(first)
+        .bind(last)
+        .bind(sums)
+        .bind(contributing)
+        .bind(signed(position.0))
+        .bind(OffsetDateTime::from(changed_at))
 }
