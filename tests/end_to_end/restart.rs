@@ -2,6 +2,8 @@
 
 use cli::provision;
 use messaging::{ProvisionError, Topology};
+use prost::Message as _;
+use proto::pb::event::v1::{JudgedBatch, RejectedReport};
 use runtime::SystemClock;
 use tests::{Events, Load, World, checks::all_is_well, small_topology};
 
@@ -137,5 +139,57 @@ async fn a_log_that_is_made_again_goes_on_above_the_old_one() {
     events.agree_with(&totals).await;
     world.verified().await;
     assert_eq!(services.aggregator.said("took leases"), 1, "it went on and did not start over");
+    services.assert_quiet();
+}
+
+/// Goal: a place of the log is settled once, however often it is judged: by a second message of verdicts that comes while the
+/// aggregator is at work, and by one that comes after it was killed, together with what is new.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_judged_once_more_is_settled_once() {
+    let world = World::start().await;
+    let mut services = world.services().await;
+    let jetstream = async_nats::jetstream::new(async_nats::connect(world.nats.url()).await.unwrap());
+    services.submit(&tests::report("31498", 1, vec![tests::int("id_eligible_citizens", 1)])).await.unwrap();
+    world.settled(1).await;
+    let (verdicts, _) = world.stream("VERDICTS").await.unwrap();
+    let stream = jetstream.get_stream("VERDICTS").await.unwrap();
+    let judged = stream.get_raw_message(verdicts.last).await.unwrap();
+    let accepted = JudgedBatch::decode(judged.payload.clone()).unwrap();
+    // As another catalogue might have judged it.
+    let report = &accepted.accepted[0];
+    let rejected = RejectedReport {
+        log_index: report.log_index,
+        received_at_micros: report.received_at_micros,
+        principal: report.principal.clone(),
+        submission_id: report.submission_id.clone(),
+        data_set: report.data_set.clone(),
+        period: report.period.clone(),
+        org_unit: report.org_unit.clone(),
+        revision: report.revision,
+        digest: report.digest.clone(),
+        ..RejectedReport::default()
+    };
+    let rejected = JudgedBatch { accepted: Vec::new(), rejected: vec![rejected], ..accepted.clone() };
+    let again = async || {
+        let rejected_on = judged.subject.replace("accepted", "rejected");
+        for (subject, batch) in [(judged.subject.to_string(), &accepted), (rejected_on, &rejected)] {
+            jetstream.publish(subject, batch.encode_to_vec().into()).await.unwrap().await.unwrap();
+        }
+    };
+
+    again().await;
+    services.submit(&tests::report("31501", 1, vec![tests::int("id_eligible_citizens", 10)])).await.unwrap();
+    world.settled(2).await;
+    services.aggregator.kill_hard().await;
+    again().await;
+    services.submit(&tests::report("31504", 1, vec![tests::int("id_eligible_citizens", 100)])).await.unwrap();
+    services.aggregator = world.service("aggregator").await;
+    world.settled(3).await;
+    world.quiet().await;
+    let totals = services.totals("VN", "identity", "202211").await;
+    assert_eq!(tests::sum(&totals, "commune", "id_eligible_citizens"), Some(111));
+    let counts = world.store.fate_counts().await.unwrap();
+    assert_eq!((counts.accepted, counts.settled()), (3, 3));
+    world.verified().await;
     services.assert_quiet();
 }
