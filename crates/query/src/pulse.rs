@@ -11,16 +11,12 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use store::Fence;
 use tokio::sync::{Notify, watch};
 
 use crate::refused::Refused;
-
-/// The shortest time from one look to the next: what many questions at once wait longer, and the database has less to do.
-const EVERY: Duration = Duration::from_millis(1);
 
 /// Where each partition stood.
 pub(crate) type Positions = HashMap<u16, Fence>;
@@ -76,17 +72,13 @@ impl Pulse {
         beat.unwrap_or(Beat { number: before, positions: Err(Refused::DatabaseAway) })
     }
 
-    /// Looks whenever somebody wants to know.
+    /// Looks whenever somebody wants to know: one look after the other, and whoever comes during one shares the next.
     pub(crate) async fn run<F>(&self, look: impl Fn() -> F) -> Infallible
     where
         F: Future<Output = Result<Positions, Refused>>,
     {
-        let mut pace = tokio::time::interval(EVERY);
-        pace.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             self.wanted.notified().await;
-            // Who comes meanwhile shares it.
-            pace.tick().await;
             let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
             let positions = look().await.map(Arc::new);
             self.beats.send_replace(Beat { number, positions });
@@ -99,7 +91,7 @@ mod tests {
     use super::*;
     use domain::settle::Position;
     use futures_util::future::{join_all, select};
-    use std::{pin::pin, sync::Mutex};
+    use std::{pin::pin, sync::Mutex, time::Duration};
 
     fn at(position: u64) -> Fence {
         Fence { position: Position(position), epoch: 1 }

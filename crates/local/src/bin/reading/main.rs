@@ -67,7 +67,7 @@ struct Arguments {
     #[arg(long, default_value_t = 4)]
     connections: usize,
     /// Questions under way on each
-    #[arg(long, default_value_t = 12)]
+    #[arg(long, default_value_t = 8)]
     at_a_time: usize,
     /// Seconds for which they ask
     #[arg(long, default_value_t = 10)]
