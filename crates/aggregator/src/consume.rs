@@ -192,3 +192,15 @@ async fn gather<'a>(
     }
     Gathered::Batch(batch, turn)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_transactions_rest_and_large_ones_do_not() {
+        let rests = |reports, took| rest(reports, Duration::from_millis(took)).as_millis();
+        assert_eq!((rests(1, 2), rests(999, 20), rests(999, 2_000)), (6, 60, 100));
+        assert_eq!((rests(1_000, 20), rests(5_000, 2_000)), (0, 0));
+    }
+}
