@@ -85,9 +85,10 @@ async fn count(shared: &Arc<Shared>, partition: Partition, stop: &Shutdown) -> R
         )
         .into());
     }
+    // After the fence: whoever settles more from here on moves it.
+    let mut settled_up_to = shared.store.settled_up_to().await?;
     let mut verdicts = Verdicts::after(shared.connection.clone(), partition, fence.position);
     let relay = Relay::start(Arc::clone(shared), partition);
-    let mut settled_up_to = shared.store.settled_up_to().await?;
     let mut rested_at = Instant::now();
     let counted = loop {
         let (batch, turn) = match gather(shared, partition, &mut verdicts, fence, rested_at, stop).await {

@@ -3,7 +3,7 @@
 //! What `INSERT … SELECT FROM unnest(…)` would write, but read once and row by row: the server takes no array of arrays apart, and no
 //! number is written out for it. It takes two round trips and not one.
 
-use sqlx::{Encode, PgConnection, Postgres, Type, encode::IsNull, postgres::PgArgumentBuffer};
+use sqlx::{Encode, PgConnection, Postgres, encode::IsNull, postgres::PgArgumentBuffer};
 
 use crate::StoreError;
 
@@ -13,7 +13,7 @@ pub(crate) struct Row(PgArgumentBuffer);
 
 impl Row {
     /// The next column. None is null.
-    pub(crate) fn put<'q, T: Encode<'q, Postgres> + Type<Postgres>>(&mut self, value: T) -> Result<(), StoreError> {
+    pub(crate) fn put<'q, T: Encode<'q, Postgres>>(&mut self, value: T) -> Result<(), StoreError> {
         let at = self.0.len();
         self.0.extend_from_slice(&NULL);
         if let IsNull::No = value.encode(&mut self.0).map_err(sqlx::Error::Encode)? {
