@@ -14,7 +14,7 @@ use proto::pb::{
     report::v1::Report,
 };
 use sqlx::{Connection as _, PgConnection};
-use tests::{Services, World, eventually, int, report, sum, withdrawal};
+use tests::{OrgUnits, Services, World, eventually, int, report, sum, withdrawal};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
@@ -315,6 +315,26 @@ async fn a_total_is_explained_page_by_page_while_reports_come_in() {
     let nothing = ListContributionsRequest { level: "province".to_owned(), ..request };
     let nothing = services.reader().list_contributions(nothing).await.unwrap().into_inner();
     assert_eq!((nothing.sum, nothing.contributing, nothing.contributions.len()), (None, 0, 0));
+    services.assert_quiet();
+}
+
+/// Goal: a cell that few give is explained on full pages too, however many reports without it stand between them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cell_that_few_give_fills_its_pages() {
+    let world = World::start().await;
+    let services = world.services().await;
+    let org_units = OrgUnits::read();
+    let communes: Vec<_> = org_units.below("94", "commune").into_iter().take(30).collect();
+    for (place, unit) in communes.iter().enumerate() {
+        let number = i64::try_from(place).unwrap() + 1;
+        let given = if place % 28 == 0 { CITIZENS } else { NEW };
+        services.submit(&report(unit, 1, vec![int(given, number)])).await.unwrap();
+    }
+    world.settled(30).await;
+    let pages = explain(&services, &asked("VN", "202211"), CITIZENS, None, 1).await;
+    let lines = pages.iter().map(|page| page.contributions.iter().map(|of| of.value).collect::<Vec<_>>());
+    assert_eq!(lines.collect::<Vec<_>>(), [[1], [29]]);
+    assert_eq!((pages[0].sum, pages[0].contributing), (Some(30), 2));
     services.assert_quiet();
 }
 
