@@ -32,9 +32,8 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use access::{Access, FileError};
 use domain::Catalogue;
 use messaging::{
-    ConnectError, Connection, ProvisionError, ReadError,
+    ConnectError, Connection, ProvisionError,
     audit::{Door, Refusals, TurnedAway},
-    totals::TotalsFeed,
 };
 use proto::pb::query::v1::query_service_server::QueryServiceServer;
 use runtime::{
@@ -78,9 +77,6 @@ pub enum BindError {
     /// The streams were not provisioned.
     #[error(transparent)]
     Provision(#[from] ProvisionError),
-    /// The events about totals cannot be followed.
-    #[error("the events about totals cannot be followed")]
-    Feed(#[from] ReadError),
     /// PostgreSQL cannot be reached.
     #[error("cannot connect to PostgreSQL")]
     Store(#[from] StoreError),
@@ -95,7 +91,6 @@ pub struct Query {
     access: Access,
     clock: Arc<dyn Clock>,
     connection: Connection,
-    feed: TotalsFeed,
     store: Store,
     reader: Arc<Reader>,
     hub: Arc<Hub>,
@@ -103,8 +98,7 @@ pub struct Query {
 }
 
 impl Query {
-    /// Binds the port, reads whom it may believe, then connects to PostgreSQL and NATS and begins to follow the events about totals. `catalogue` is
-    /// used, whatever directory the configuration names.
+    /// Binds the port, reads whom it may believe, then connects to PostgreSQL and NATS. `catalogue` is used, whatever directory the configuration names.
     ///
     /// # Errors
     /// When one of these fails, or streams and partitions were not provisioned.
@@ -120,22 +114,9 @@ impl Query {
         let lookout = Lookout::open(&store).await?;
         let connection = Connection::open("query", nats).await?;
         let partitions = connection.partitions().await?;
-        let feed = TotalsFeed::subjects_from_now(connection.clone()).await?;
         let reader = Arc::new(Reader::new(catalogue, store.clone(), lookout, partitions, limits));
         let hub = Arc::new(Hub::new(limits.max_watchers, limits.max_watched, half_of_the_connections));
-        Ok(Self {
-            admin,
-            listener,
-            local_addr,
-            access,
-            clock,
-            connection,
-            feed,
-            store,
-            reader,
-            hub,
-            limits: limits.clone(),
-        })
+        Ok(Self { admin, listener, local_addr, access, clock, connection, store, reader, hub, limits: limits.clone() })
     }
 
     /// The address it listens on, with the port that was chosen.
@@ -156,7 +137,7 @@ impl Query {
     /// # Errors
     /// When serving fails.
     pub async fn serve(self, shutdown: Shutdown) -> Result<(), ServeError> {
-        let Self { admin, listener, local_addr: _, access, clock, connection, feed, store, reader, hub, limits } = self;
+        let Self { admin, listener, local_addr: _, access, clock, connection, store, reader, hub, limits } = self;
         let database = store.clone();
         // It reads, and without NATS it reads on: it is ready while the database answers.
         let answers = move || {
@@ -201,7 +182,7 @@ impl Query {
         );
         let served = tokio::select! {
             served = serving => served,
-            never = watch::follow(feed, &hub) => match never {},
+            never = watch::follow(&connection, &hub) => match never {},
             never = metrics::look(Arc::clone(&hub)) => match never {},
             never = reader.look() => match never {},
         };

@@ -1,6 +1,6 @@
 //! Watching: events of TOTALS say that something moved, PostgreSQL says what it is now.
 //!
-//! An event is a hint and no more. It comes after its change is committed, so whoever hears of it and then reads finds the
+//! Events are followed while somebody watches. An event is a hint and no more. It comes after its change is committed, so whoever hears of it and then reads finds the
 //! change; nothing depends on its content, or on every event arriving. A watcher hears at most "it moved" and not how
 //! often, so one that is slow has nothing queued for it: when it comes back it reads the latest state.
 //!
@@ -16,11 +16,11 @@ use std::{
 
 use domain::Catalogue;
 use futures_util::{Stream, stream};
-use messaging::{subjects, totals::TotalsFeed};
+use messaging::{Connection, subjects, totals::TotalsFeed};
 use runtime::Shutdown;
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc},
-    time::timeout,
+    time::{interval, sleep, timeout},
 };
 
 use crate::{Limits, caller::Caller, kept::Told, question::Question, read::Reader, refused::Refused};
@@ -35,6 +35,8 @@ pub(crate) const MOST: usize = 1_000;
 #[derive(Debug)]
 pub(crate) struct Hub {
     watched: Mutex<HashMap<String, Vec<Place>>>,
+    /// Somebody began to watch.
+    came: Notify,
     max_watchers: usize,
     slots: Arc<Semaphore>,
     totals: Arc<Semaphore>,
@@ -73,6 +75,7 @@ impl Hub {
         let semaphore = |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
         Self {
             watched: Mutex::default(),
+            came: Notify::new(),
             max_watchers,
             slots: semaphore(max_watchers),
             totals: semaphore(max_watched),
@@ -96,6 +99,7 @@ impl Hub {
             watched.entry(subject.clone()).or_default().push(Place { bell: Arc::clone(&bell), place });
         }
         drop(watched);
+        self.came.notify_one();
         Ok(Listening { hub: Arc::clone(self), subjects, bell, _slots: [slot, totals] })
     }
 
@@ -106,17 +110,59 @@ impl Hub {
         }
     }
 
+    /// Tells all who listen that everything may have moved.
+    fn all_moved(&self) {
+        for Place { bell, place } in self.lock().values().flatten() {
+            bell.ring(*place);
+        }
+    }
+
     /// The map is whole after every line that changes it: a panic elsewhere does not spoil it.
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Vec<Place>>> {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Passes events on for ever.
-pub(crate) async fn follow(mut feed: TotalsFeed, hub: &Hub) -> Infallible {
+/// For how long at most events are still followed when nobody watches any more: who broke off often comes again.
+const LINGER: Duration = Duration::from_secs(30);
+
+/// Passes events on for ever, while somebody watches: each total's events are much to hear for nobody.
+pub(crate) async fn follow(connection: &Connection, hub: &Hub) -> Infallible {
+    const PAUSE: Duration = Duration::from_secs(1);
     loop {
-        let (subject, _) = feed.next().await;
-        hub.moved(&subject);
+        hub.came.notified().await;
+        if hub.watchers() == 0 {
+            continue;
+        }
+        match TotalsFeed::subjects_from_now(connection.clone()).await {
+            Ok(feed) => {
+                // What moved between their first look and now is in no event that comes.
+                hub.all_moved();
+                pass_on(feed, hub).await;
+            }
+            // They look again by themselves now and then.
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "events about totals cannot be followed; trying again"
+                );
+                hub.came.notify_one();
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Passes events on for as long as somebody watches, and a moment longer.
+async fn pass_on(mut feed: TotalsFeed, hub: &Hub) {
+    let mut look = interval(LINGER);
+    loop {
+        tokio::select! {
+            (subject, _) = feed.next() => hub.moved(&subject),
+            _ = look.tick() => if hub.watchers() == 0 {
+                return;
+            },
+        }
     }
 }
 
@@ -376,6 +422,17 @@ mod tests {
         assert!(is_rung(&a));
         assert_eq!(a.moved(), [1, 2].into());
         assert!(!is_rung(&a) && a.moved().is_empty() && !is_rung(&b));
+    }
+
+    #[test]
+    fn what_moved_before_the_feed_began_is_looked_at_again() {
+        let hub = hub(2);
+        assert!(hub.came.notified().now_or_never().is_none(), "nobody watches: nothing is followed");
+        let (a, b) = (listen(&hub, &["x", "a"]).unwrap(), listen(&hub, &["b"]).unwrap());
+        assert!(hub.came.notified().now_or_never().is_some());
+        hub.all_moved();
+        assert!(is_rung(&a) && is_rung(&b));
+        assert_eq!((a.moved(), b.moved()), ([0, 1].into(), [0].into()));
     }
 
     #[test]
