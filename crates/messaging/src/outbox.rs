@@ -7,14 +7,19 @@ use crate::{Outgoing, cloud_event::CONTENT_TYPE};
 /// Packs the events of a transaction.
 #[must_use]
 pub fn pack(events: &[Outgoing]) -> Vec<u8> {
-    let mut packed = Vec::with_capacity(events.iter().map(|event| event.payload.len() + 96).sum());
-    for Outgoing { subject, message_id, content_type: _, payload } in events {
-        for part in [subject.as_bytes(), message_id.as_bytes(), payload.as_ref()] {
+    let mut packed = Vec::with_capacity(events.iter().flat_map(parts).map(|part| 4 + part.len()).sum());
+    for event in events {
+        for part in parts(event) {
             packed.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_le_bytes());
             packed.extend_from_slice(part);
         }
     }
     lz4_flex::compress_prepend_size(&packed)
+}
+
+fn parts(event: &Outgoing) -> [&[u8]; 3] {
+    let Outgoing { subject, message_id, content_type: _, payload } = event;
+    [subject.as_bytes(), message_id.as_bytes(), payload]
 }
 
 /// A row of the outbox that is not what [`pack`] made.
