@@ -34,7 +34,7 @@ impl ReadError {
 pub(crate) struct OrderedReader {
     connection: Connection,
     stream: &'static str,
-    filter: String,
+    filters: Vec<String>,
     /// The position of the last message that was handed out.
     after: u64,
     content: Content,
@@ -59,7 +59,12 @@ struct Delivery {
 impl OrderedReader {
     /// A reader of what stands after a position.
     pub(crate) fn new(connection: Connection, stream: &'static str, filter: String, after: u64) -> Self {
-        Self { connection, stream, filter, after, content: Content::Whole, delivery: None }
+        Self::of_many(connection, stream, vec![filter], after)
+    }
+
+    /// A reader of what stands after a position on some subjects that have nothing in common.
+    pub(crate) fn of_many(connection: Connection, stream: &'static str, filters: Vec<String>, after: u64) -> Self {
+        Self { connection, stream, filters, after, content: Content::Whole, delivery: None }
     }
 
     /// The same, with no more of each message than that.
@@ -97,7 +102,7 @@ impl OrderedReader {
         let broken = |error: &dyn std::fmt::Display| ReadError::new(self.stream, error);
         let delivery = match &mut self.delivery {
             Some(delivery) => delivery,
-            none => none.insert(open(&self.connection, self.stream, &self.filter, self.after, self.content).await?),
+            none => none.insert(open(&self.connection, self.stream, &self.filters, self.after, self.content).await?),
         };
         let message = match delivery.messages.next().await {
             None => return Err(broken(&"the delivery ended")),
@@ -120,17 +125,22 @@ impl OrderedReader {
 async fn open(
     connection: &Connection,
     stream: &'static str,
-    filter: &str,
+    filters: &[String],
     after: u64,
     content: Content,
 ) -> Result<Delivery, ReadError> {
-    // With a name the filter stands in the request's subject, so that permissions can tell what may be read.
+    let (filter_subject, filter_subjects) = match filters {
+        // With a name it stands in the request's subject, so that permissions can tell what may be read.
+        [filter] => (filter.clone(), Vec::new()),
+        filters => (String::new(), filters.to_vec()),
+    };
     let inbox = connection.client.new_inbox();
     let name = inbox.rsplit('.').next().map(|unique| format!("reader-{unique}"));
     let config = pull::Config {
         name,
         description: Some("Reads in order from a position kept elsewhere".to_owned()),
-        filter_subject: filter.to_owned(),
+        filter_subject,
+        filter_subjects,
         deliver_policy: if after == 0 {
             DeliverPolicy::All
         } else {

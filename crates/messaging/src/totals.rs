@@ -152,7 +152,7 @@ impl TotalsFeed {
     /// # Errors
     /// When the stream was not provisioned or JetStream does not answer.
     pub async fn from_now(connection: Connection) -> Result<Self, ReadError> {
-        Self::of(connection, subjects::TOTALS_SUBJECTS[0].to_owned()).await
+        Self::of(connection, vec![subjects::TOTALS_SUBJECTS[0].to_owned()]).await
     }
 
     /// A feed of the events about one unit's totals that are published after this call.
@@ -164,7 +164,20 @@ impl TotalsFeed {
         level: &LevelCode,
         org_unit: &OrgUnitCode,
     ) -> Result<Self, ReadError> {
-        Self::of(connection, subjects::totals_of(level, org_unit)).await
+        Self::of_units_from_now(connection, [(level, org_unit)]).await
+    }
+
+    /// A feed of the events about some units' totals that are published after this call. More than one are for a user who may read all of
+    /// TOTALS: whoever may read of some units only asks for each.
+    ///
+    /// # Errors
+    /// When the stream was not provisioned or JetStream does not answer.
+    pub async fn of_units_from_now<'a>(
+        connection: Connection,
+        units: impl IntoIterator<Item = (&'a LevelCode, &'a OrgUnitCode)>,
+    ) -> Result<Self, ReadError> {
+        let filters = units.into_iter().map(|(level, org_unit)| subjects::totals_of(level, org_unit));
+        Self::of(connection, filters.collect()).await
     }
 
     /// A feed of the subjects of the events that are published after this call, without their payloads: for whom it is enough
@@ -177,9 +190,9 @@ impl TotalsFeed {
         Ok(Self { reader: reader.only(Content::Headers) })
     }
 
-    async fn of(connection: Connection, filter: String) -> Result<Self, ReadError> {
+    async fn of(connection: Connection, filters: Vec<String>) -> Result<Self, ReadError> {
         let after = last_position(&connection, subjects::TOTALS).await?;
-        Ok(Self { reader: OrderedReader::new(connection, subjects::TOTALS, filter, after) })
+        Ok(Self { reader: OrderedReader::of_many(connection, subjects::TOTALS, filters, after) })
     }
 
     /// The next event's subject and its payload, where the feed has payloads; waits for as long as there is none. May be dropped while it waits.

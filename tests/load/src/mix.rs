@@ -1,7 +1,7 @@
 //! What is reported: month after month, form after form, commune after commune, with corrections, repetitions and reports
 //! that break a rule. Every number follows from the seed, so nothing has to be kept to know it again.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use anyhow::Context as _;
 use domain::{Catalogue, Period, UnitIx};
@@ -37,6 +37,31 @@ impl Random {
     pub(crate) fn below(&mut self, limit: usize) -> usize {
         let limit = u64::try_from(limit.max(1)).unwrap_or(u64::MAX);
         usize::try_from(self.next() % limit).unwrap_or(0)
+    }
+}
+
+/// Submission ids: UUIDs of version 7 (RFC 9562), of which no two runs have one in common. The system is asked for randomness once and not for each.
+#[derive(Clone, Copy, Debug)]
+struct Ids {
+    random: Random,
+    /// Milliseconds since 1970 when it began.
+    began_millis: u64,
+    began: Instant,
+}
+
+impl Ids {
+    fn new() -> Self {
+        let (time, random) = Uuid::now_v7().as_u64_pair();
+        // The upper 48 bits are the time.
+        Self { random: Random(random), began_millis: time >> 16, began: Instant::now() }
+    }
+
+    fn next(&mut self) -> Uuid {
+        let millis = self.began_millis + u64::try_from(self.began.elapsed().as_millis()).unwrap_or(0);
+        let mut random = [0; 10];
+        random[..8].copy_from_slice(&self.random.next().to_le_bytes());
+        random[8..].copy_from_slice(&self.random.next().to_le_bytes()[..2]);
+        uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
     }
 }
 
@@ -145,6 +170,7 @@ pub(crate) enum Purity {
 #[derive(Debug)]
 pub(crate) struct Mix {
     pub(crate) tree: Arc<Tree>,
+    ids: Ids,
     pub(crate) numbers: Numbers,
     /// All forms that were begun.
     pub(crate) forms: Vec<Form>,
@@ -207,6 +233,7 @@ impl Mix {
         let numbers = Numbers { seed };
         Self {
             tree,
+            ids: Ids::new(),
             numbers,
             forms,
             standing,
@@ -271,7 +298,7 @@ impl Mix {
             Some(recent) if lot < INVALID => {
                 let standing = &mut self.standing[recent.form][recent.commune];
                 standing.used += 1;
-                Ok(Order { revision: standing.used, id: Uuid::now_v7(), kind: Kind::Invalid, ..recent })
+                Ok(Order { revision: standing.used, id: self.ids.next(), kind: Kind::Invalid, ..recent })
             }
             Some(recent) if lot < INVALID + DUPLICATE => Ok(Order { kind: Kind::Duplicate, ..recent }),
             Some(recent) if lot < INVALID + DUPLICATE + CORRECTION => Ok(self.counting(recent.form, recent.commune)),
@@ -290,7 +317,7 @@ impl Mix {
         let standing = &mut self.standing[form][commune];
         standing.used += 1;
         standing.counts = standing.used;
-        let order = Order { form, commune, revision: standing.used, id: Uuid::now_v7(), kind: Kind::Counts };
+        let order = Order { form, commune, revision: standing.used, id: self.ids.next(), kind: Kind::Counts };
         if self.recent.len() < RECENT {
             self.recent.push(order);
         } else {
@@ -316,6 +343,18 @@ pub(crate) mod tests {
             communes: vec![commune("a", 1), commune("b", 1), commune("c", 2), commune("d", 2)],
             above: vec![above("VN", "national", 4), above("1", "province", 2), above("2", "province", 2)],
         })
+    }
+
+    #[test]
+    fn ids_are_of_version_7_and_no_two_are_the_same() {
+        let (mut one, mut other) = (Ids::new(), Ids::new());
+        let ids: HashSet<_> = (0..1_000).flat_map(|_| [one.next(), other.next()]).collect();
+        assert_eq!(ids.len(), 2_000);
+        let of_the_system = Uuid::now_v7().as_u64_pair().0 >> 16;
+        for id in ids {
+            assert_eq!(id.get_version_num(), 7);
+            assert!((id.as_u64_pair().0 >> 16).abs_diff(of_the_system) < 60_000, "{id}");
+        }
     }
 
     #[test]

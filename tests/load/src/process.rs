@@ -12,8 +12,9 @@ use std::{
 
 use local::part::{Part, Who};
 
-/// How often memory is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How often memory is looked at. To tell it the kernel walks every page of a process, which waits meanwhile: PostgreSQL's alone take
+/// ten milliseconds.
+const LOOK_EVERY: Duration = Duration::from_secs(3);
 
 /// What each part used from one moment to another, and the most memory it had between.
 #[derive(Debug)]

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use domain::{LevelCode, OrgUnitCode};
 use messaging::{
     Connection,
     totals::{Cause, TotalsFeed},
@@ -97,12 +98,14 @@ impl Watch {
         let mut feeds = JoinSet::new();
         if let Some(connection) = connection {
             let nation = tree.above.iter().position(|unit| unit.communes == tree.communes.len());
-            for place in followed.iter().copied().chain(nation) {
-                let unit = &tree.above[place];
-                let feed =
-                    TotalsFeed::of_unit_from_now(connection.clone(), &unit.level.parse()?, &unit.code.parse()?).await?;
-                feeds.spawn(follow(feed, Some(place) == nation, Arc::clone(&shared)));
-            }
+            let units = followed.iter().copied().chain(nation).map(|place| &tree.above[place]);
+            let units: Vec<(LevelCode, OrgUnitCode)> =
+                units.map(|unit| Ok((unit.level.parse()?, unit.code.parse()?))).collect::<anyhow::Result<_>>()?;
+            let nation = nation.map(|place| tree.above[place].level.clone());
+            // One subscription for all: for each of its own the server would go through the whole stream.
+            let units = units.iter().map(|(level, code)| (level, code));
+            let feed = TotalsFeed::of_units_from_now(connection.clone(), units).await?;
+            feeds.spawn(follow(feed, nation, Arc::clone(&shared)));
         }
         Ok(Self { communes, shared, _feeds: feeds })
     }
@@ -144,7 +147,8 @@ fn followed(tree: &Tree) -> FxHashSet<usize> {
     small.into_iter().step_by(step).collect()
 }
 
-async fn follow(mut feed: TotalsFeed, is_nation: bool, shared: Arc<Shared>) {
+/// `nation` is the level of the nation.
+async fn follow(mut feed: TotalsFeed, nation: Option<String>, shared: Arc<Shared>) {
     let mut versions: FxHashMap<String, i64> = FxHashMap::default();
     loop {
         let (subject, payload) = feed.next().await;
@@ -156,7 +160,7 @@ async fn follow(mut feed: TotalsFeed, is_nation: bool, shared: Arc<Shared>) {
             continue;
         };
         let mut seen = shared.seen();
-        if is_nation {
+        if level(&subject) == nation.as_deref() {
             shared.counted.fetch_add(u64::try_from(cause.reports).unwrap_or(0), Ordering::Relaxed);
             seen.batches.push(cause.reports);
             let last = versions.insert(subject, version).unwrap_or(previous_version);
@@ -170,6 +174,11 @@ async fn follow(mut feed: TotalsFeed, is_nation: bool, shared: Arc<Shared>) {
             }
         }
     }
+}
+
+/// The level that a subject of TOTALS is about.
+fn level(subject: &str) -> Option<&str> {
+    subject.split('.').nth(2)
 }
 
 /// Whether a subject of TOTALS is about a month: `totals.v1.district.941.load_records.202211`.
@@ -188,6 +197,12 @@ mod tests {
         for longer in ["2022Q4", "2022S2", "2022", "latest", "latest20250701"] {
             assert!(!is_month(&format!("totals.v1.national.VN.load_records.{longer}")), "{longer}");
         }
+    }
+
+    #[test]
+    fn the_nation_is_told_from_districts() {
+        assert_eq!(level("totals.v1.national.VN.load_records.202211"), Some("national"));
+        assert_eq!(level("totals.v1.district.941.load_records.202211"), Some("district"));
     }
 
     #[test]
