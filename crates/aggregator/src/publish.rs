@@ -5,28 +5,36 @@ use std::{sync::Arc, time::Duration};
 use domain::settle::Position;
 use messaging::{Outgoing, Partition, PublishError, Publisher, outbox, subjects};
 use runtime::Backoff;
-use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
+use store::Unpublished;
+use tokio::{
+    sync::mpsc,
+    task::JoinHandle,
+    time::{Instant, timeout_at},
+};
 
 use crate::{Shared, metrics::NUMBERS};
 
 /// Publishes a partition's events while its next batches are counted.
 #[derive(Debug)]
 pub(crate) struct Relay {
-    committed: mpsc::Sender<(Position, Vec<Outgoing>)>,
+    committed: mpsc::Sender<Committed>,
     publishing: JoinHandle<()>,
 }
 
+/// Up to where a batch counted, and its events.
+type Committed = (Position, Vec<Outgoing>);
+
 impl Relay {
     pub(crate) fn start(shared: Arc<Shared>, partition: Partition) -> Self {
-        let (committed, mut batches) =
-            mpsc::channel::<(Position, Vec<Outgoing>)>(shared.limits.unpublished_batches.max(1));
+        let at_once = shared.limits.unpublished_batches.max(1);
+        let (committed, batches) = mpsc::channel(at_once);
         let publishing = tokio::spawn(async move {
-            while let Some((position, events)) = batches.recv().await {
-                // What fails here is in the outbox still, and so is all that follows: it is published after the next start.
-                if let Err(error) = publish(&shared, partition, (position, 0), &events).await {
-                    tracing::warn!(%partition, position = position.0, error = &*error as &dyn std::error::Error, "events stay in the outbox");
-                    return;
-                }
+            let (told, settled) = mpsc::channel(at_once);
+            let totals = publish_totals(&shared, partition, batches, told);
+            let fates = publish_fates(&shared, partition, settled);
+            // What fails here is in the outbox still, and so is all that follows: it is published after the next start.
+            if let Err(error) = tokio::try_join!(totals, fates) {
+                tracing::warn!(%partition, error = &*error as &dyn std::error::Error, "events stay in the outbox");
             }
         });
         Self { committed, publishing }
@@ -69,7 +77,9 @@ pub(crate) async fn recover(shared: &Shared, partition: Partition) -> Result<(),
         }
         events.drain(..there);
         tracing::info!(%partition, position = unpublished.position.0, events = events.len(), "publishing events left in the outbox");
-        publish(shared, partition, (unpublished.position, unpublished.part), &events).await?;
+        publish_in_order(shared, partition, &events).await?;
+        let position = unpublished.position;
+        shared.store.published(partition.number(), position..=position, unpublished.part).await?;
     }
     Ok(())
 }
@@ -90,20 +100,50 @@ fn batches(events: &[Outgoing]) -> impl Iterator<Item = &[Outgoing]> {
     of_one_stream.flat_map(|events| events.chunks(Publisher::BATCH_LIMIT))
 }
 
-/// Publishes events until JetStream has them, then takes them out of the outbox. What goes to one stream goes in order, and the
-/// two streams do not wait for each other's disk.
-async fn publish(
+/// Publishes the totals of one batch after the other, and passes on its fates.
+async fn publish_totals(
     shared: &Shared,
     partition: Partition,
-    (position, part): (Position, i32),
-    events: &[Outgoing],
+    mut committed: mpsc::Receiver<Committed>,
+    told: mpsc::Sender<Committed>,
 ) -> Result<(), Broken> {
-    // Totals are packed before fates.
-    let (totals, fates) = events.split_at(events.partition_point(|event| subjects::is_of_totals(&event.subject)));
-    tokio::try_join!(publish_in_order(shared, partition, totals), publish_in_order(shared, partition, fates))?;
-    Ok(shared.store.published(partition.number(), position, part).await?)
+    while let Some((position, mut events)) = committed.recv().await {
+        // Totals are packed before fates.
+        let fates = events.split_off(events.partition_point(|event| subjects::is_of_totals(&event.subject)));
+        publish_in_order(shared, partition, &events).await?;
+        // Where nobody takes them any more, he says why.
+        drop(told.send((position, fates)).await);
+    }
+    Ok(())
 }
 
+/// For how long fates gather after some were published. Totals are waited for, fates are news: a batch costs JetStream the same however
+/// small it is, files that are made and removed, and the more of them in a minute the more each.
+const GATHER_FATES: Duration = Duration::from_millis(500);
+
+/// Publishes fates, those of the first batch after a pause at once, and takes the batches whose events are all durable out of the outbox.
+async fn publish_fates(
+    shared: &Shared,
+    partition: Partition,
+    mut told: mpsc::Receiver<Committed>,
+) -> Result<(), Broken> {
+    let mut rested_at = Instant::now();
+    while let Some((from, mut fates)) = told.recv().await {
+        let mut up_to = from;
+        while fates.len() < Publisher::BATCH_LIMIT
+            && let Ok(Some((position, more))) = timeout_at(rested_at, told.recv()).await
+        {
+            up_to = position;
+            fates.extend(more);
+        }
+        publish_in_order(shared, partition, &fates).await?;
+        shared.store.published(partition.number(), from..=up_to, Unpublished::COUNTED).await?;
+        rested_at = Instant::now() + GATHER_FATES;
+    }
+    Ok(())
+}
+
+/// Publishes events until JetStream has them, in order within each stream.
 async fn publish_in_order(shared: &Shared, partition: Partition, events: &[Outgoing]) -> Result<(), PublishError> {
     const TRIES: usize = 8;
     if events.is_empty() {

@@ -1,5 +1,7 @@
 //! The table `outbox`: events that are to be published.
 
+use std::ops::RangeInclusive;
+
 use domain::settle::Position;
 use sqlx::{PgConnection, Row as _};
 
@@ -10,10 +12,15 @@ use crate::{Store, StoreError, signed, unsigned};
 pub struct Unpublished {
     /// The position the batch reached.
     pub position: Position,
-    /// 0 for the events of the batch; what a replay corrected there follows with numbers of its own.
+    /// [`Unpublished::COUNTED`] for the events of the batch; what a replay corrected there follows with higher numbers.
     pub part: i32,
     /// The events, packed.
     pub events: Vec<u8>,
+}
+
+impl Unpublished {
+    /// The part of what was counted.
+    pub const COUNTED: i32 = 0;
 }
 
 pub(crate) async fn insert(
@@ -69,20 +76,27 @@ impl Store {
         .transpose()
     }
 
-    /// Takes a row out of the outbox: its events are durable elsewhere. Does not wait for the disk: a row that is there again
-    /// after a crash is published again as far as it is not there, under the same ids; and everything that is committed later waits for this too.
+    /// Takes the rows of one `part` and some positions out of the outbox: their events are durable elsewhere. Does not wait for the disk: a
+    /// row that is there again after a crash is published again as far as it is not there, under the same ids; and everything that is
+    /// committed later waits for this too.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn published(&self, partition: u16, position: Position, part: i32) -> Result<(), StoreError> {
+    pub async fn published(
+        &self,
+        partition: u16,
+        positions: RangeInclusive<Position>,
+        part: i32,
+    ) -> Result<(), StoreError> {
         // One statement, its own transaction: the setting holds until its end.
         sqlx::query(
             "WITH without_waiting AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true) AS setting)
              DELETE FROM outbox USING without_waiting
-             WHERE partition = $1 AND position = $2 AND part = $3 AND without_waiting.setting = 'off'",
+             WHERE partition = $1 AND position BETWEEN $2 AND $3 AND part = $4 AND without_waiting.setting = 'off'",
         )
         .bind(i32::from(partition))
-        .bind(signed(position.0))
+        .bind(signed(positions.start().0))
+        .bind(signed(positions.end().0))
         .bind(part)
         .execute(&self.pool)
         .await?;
