@@ -117,8 +117,8 @@ async fn publish_totals(
     Ok(())
 }
 
-/// For how long fates gather after some were published. Totals are waited for, fates are news: a batch costs JetStream the same however
-/// small it is, files that are made and removed, and the more of them in a minute the more each.
+/// For how long fates gather after some were published. Totals are waited for, fates are news: and however small a batch is, JetStream makes
+/// and removes files for it.
 const GATHER_FATES: Duration = Duration::from_millis(500);
 
 /// Publishes fates, those of the first batch after a pause at once, and takes the batches whose events are all durable out of the outbox.
