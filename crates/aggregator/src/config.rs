@@ -42,7 +42,7 @@ pub struct Limits {
     /// Transactions at a time, over all partitions: as many as the database has cores to spare. While a partition waits for its turn
     /// its verdicts gather, and many in one transaction cost less.
     pub transactions: usize,
-    /// Batches whose events may wait to be published before counting waits for them.
+    /// Batches whose totals may wait to be published, and as many whose fates may beside those that gather, before counting waits for them.
     pub unpublished_batches: usize,
     /// How often the leases are checked and free ones taken.
     #[serde(deserialize_with = "runtime::config::duration")]

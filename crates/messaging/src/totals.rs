@@ -167,8 +167,8 @@ impl TotalsFeed {
         Self::of_units_from_now(connection, [(level, org_unit)]).await
     }
 
-    /// A feed of the events about some units' totals that are published after this call. More than one are for a user who may read all of
-    /// TOTALS: whoever may read of some units only asks for each.
+    /// A feed of the events about some units' totals that are published after this call. For more than one the user must be
+    /// allowed to make any consumer on TOTALS: who may read of some units only asks for each.
     ///
     /// # Errors
     /// When the stream was not provisioned or JetStream does not answer.
