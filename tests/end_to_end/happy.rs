@@ -216,11 +216,19 @@ async fn a_stream_has_one_receipt_a_report() {
 async fn followers_see_every_version() {
     let world = World::start().await;
     let services = world.services().await;
-    let events = Events::follow(&world).await;
+    let client = async_nats::connect(world.nats.url()).await.unwrap();
+    let followers = async || {
+        let stream = async_nats::jetstream::new(client.clone()).get_stream("TOTALS").await.unwrap();
+        stream.cached_info().state.consumer_count
+    };
+    assert_eq!(followers().await, 0, "nobody watches: nothing is followed");
     let question = WatchTotalsRequest { org_unit: "94".into(), data_set: "identity".into(), period: "202211".into() };
     let mut watch = services.reader().watch_totals(question).await.unwrap().into_inner();
     let snapshot = watch.message().await.unwrap().unwrap().totals.unwrap();
     assert_eq!((snapshot.version, sum(&snapshot, "commune", "id_eligible_citizens")), (0, None));
+    let is_followed = async || if followers().await == 1 { Ok(()) } else { Err("nobody follows TOTALS") };
+    tests::eventually("the query service follows", is_followed).await;
+    let events = Events::follow(&world).await;
 
     for revision in 1..=6 {
         let value = 10_i64.pow(u32::try_from(revision).unwrap());

@@ -20,7 +20,7 @@ use messaging::{Connection, subjects, totals::TotalsFeed};
 use runtime::Shutdown;
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc},
-    time::{interval, sleep, timeout},
+    time::{Instant, interval_at, sleep, timeout},
 };
 
 use crate::{Limits, caller::Caller, kept::Told, question::Question, read::Reader, refused::Refused};
@@ -155,7 +155,8 @@ pub(crate) async fn follow(connection: &Connection, hub: &Hub) -> Infallible {
 
 /// Passes events on for as long as somebody watches, and a moment longer.
 async fn pass_on(mut feed: TotalsFeed, hub: &Hub) {
-    let mut look = interval(LINGER);
+    // Not at once: what makes the consumer would be dropped half-way, and JetStream keep one that nobody reads for a while.
+    let mut look = interval_at(Instant::now() + LINGER, LINGER);
     loop {
         tokio::select! {
             (subject, _) = feed.next() => hub.moved(&subject),
