@@ -1,5 +1,7 @@
 //! From verdicts to totals: pure, without waiting.
 
+use std::collections::BTreeMap;
+
 use domain::{
     Catalogue, Catalogues, DataSetCode, LevelCode, OrgUnitCode, Period, UnitIx, Vintage,
     catalogue::DataSet,
@@ -79,7 +81,7 @@ pub(crate) fn add<'c>(changes: &Changes<'c>, stored: Vec<StoredTotal>) -> Result
     let mut moved = Vec::new();
     for sheet in &changes.sheets {
         let causes = Causes::of(sheet, &changes.ledger);
-        let mut deltas: FxHashMap<UnitIx, Vec<(&LevelCode, &Tally)>> = FxHashMap::default();
+        let mut deltas: BTreeMap<UnitIx, Vec<(&LevelCode, &Tally)>> = BTreeMap::new();
         for ((unit, level), delta) in sheet.deltas.iter().filter(|(_, delta)| !delta.is_zero()) {
             deltas.entry(*unit).or_default().push((&sheet.catalogue.level(*level).code, delta));
         }

@@ -18,7 +18,8 @@ use crate::{
 
 /// What counts of some units' forms at present: the reports from a period on, and the last that has values before it.
 pub(crate) async fn series(connection: &mut PgConnection, series: &[SeriesOf]) -> Result<Vec<Accepted>, StoreError> {
-    let (own, longer): (Vec<_>, Vec<_>) = series.iter().partition(|of| of.to == Some(of.from));
+    let (mut own, longer): (Vec<_>, Vec<_>) = series.iter().partition(|of| of.to == Some(of.from));
+    own.sort_unstable_by_key(|of| (&of.data_set, &of.org_unit, of.from));
     let mut standing = Vec::new();
     if !own.is_empty() {
         let rows = sqlx::query(
@@ -154,13 +155,24 @@ pub(crate) fn read_notes(row: &PgRow) -> Result<Vec<Note>, StoreError> {
     Ok(notes.into_iter().map(|(cell, text)| Note { cell, text }).collect())
 }
 
+/// Rows in the order of the key of `report`. A batch has most units of a form: neighbours in it are neighbours in the index then, and
+/// the processor has that page at hand still.
+fn in_key_order<T>(rows: &[T], key: impl Fn(&T) -> &Key) -> Vec<&T> {
+    let mut rows: Vec<_> = rows.iter().collect();
+    rows.sort_unstable_by(|one, other| {
+        let (one, other) = (key(one), key(other));
+        (&one.data_set, &one.org_unit, one.period).cmp(&(&other.data_set, &other.org_unit, other.period))
+    });
+    rows
+}
+
 /// Adds reports for keys that have none.
 pub(crate) async fn insert(connection: &mut PgConnection, reports: &[Accepted]) -> Result<(), StoreError> {
     let statement =
         "COPY report (data_set, period, org_unit, revision, submission_id, digest, withdrawn, cells, catalogue_version,
              principal, received_at, log_sequence, log_index, position, on_time, warnings, notes, version)
          FROM STDIN (FORMAT binary)";
-    copy(connection, statement, 18, reports, |row, accepted| {
+    copy(connection, statement, 18, in_key_order(reports, |accepted| &accepted.report.key), |row, accepted| {
         put(row, accepted)?;
         row.put(1_i64)
     })
@@ -169,6 +181,7 @@ pub(crate) async fn insert(connection: &mut PgConnection, reports: &[Accepted]) 
 
 /// Puts reports in the place of those that count for their keys.
 pub(crate) async fn replace(connection: &mut PgConnection, reports: &[Accepted]) -> Result<(), StoreError> {
+    let reports = in_key_order(reports, |accepted| &accepted.report.key);
     macro_rules! column {
         ($accepted:ident => $value:expr) => {
             reports.iter().map(|$accepted| $value).collect::<Vec<_>>()
@@ -213,6 +226,7 @@ pub(crate) async fn keep(connection: &mut PgConnection, superseded: &[Superseded
         "COPY report_history (data_set, period, org_unit, revision, submission_id, digest, withdrawn, cells, catalogue_version,
              principal, received_at, log_sequence, log_index, position, on_time, warnings, notes, version, since)
          FROM STDIN (FORMAT binary)";
+    let superseded = in_key_order(superseded, |superseded| &superseded.accepted.report.key);
     copy(connection, statement, 19, superseded, |row, Superseded { accepted, since }| {
         put(row, accepted)?;
         row.put(0_i64)?;
