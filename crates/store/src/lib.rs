@@ -33,6 +33,8 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
 };
 
+use tokio::time::timeout;
+
 use relay::Relay;
 use room::Room;
 
@@ -97,6 +99,9 @@ impl StoreConfig {
         Ok(options)
     }
 }
+
+/// For how long closing waits for connections that are in use.
+const CLOSED_WITHIN: Duration = Duration::from_secs(5);
 
 /// Why the database did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -244,9 +249,10 @@ impl Store {
         Ok(())
     }
 
-    /// Closes all connections.
+    /// Closes all connections. Where the database is in the middle of a statement whose answer nobody waits for any more, this does not
+    /// wait for its end either.
     pub async fn close(&self) {
-        self.pool.close().await;
+        drop(timeout(CLOSED_WITHIN, self.pool.close()).await);
     }
 }
 

@@ -12,6 +12,9 @@ use std::{
     time::Duration,
 };
 
+use rustix::net::sockopt::{
+    set_socket_keepalive, set_tcp_keepcnt, set_tcp_keepidle, set_tcp_keepintvl, set_tcp_user_timeout,
+};
 use sqlx::postgres::PgConnectOptions;
 use tokio::{
     io::copy_bidirectional_with_sizes,
@@ -26,6 +29,8 @@ const PIECE: usize = 64 * 1024;
 /// For how long a server that refuses connections is taken for one that is starting: as long as the pool waits.
 const STARTING: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_millis(100);
+/// After so long without a sign of the server's machine a connection is broken.
+const SILENT: Duration = Duration::from_secs(14);
 
 /// Takes connections until it is dropped; those that were made live on.
 #[derive(Debug)]
@@ -102,14 +107,28 @@ async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
             connected => {
                 let server = connected?;
                 server.set_nodelay(true)?;
+                notice_silence(&server)?;
                 return Ok(server);
             }
         }
     }
 }
 
+/// A machine that is gone without a word closes nothing: whoever waits for its answer would wait for a quarter of an hour, until the
+/// kernel gives up what was sent (`tcp_retries2`), or for ever where all was acknowledged. The connection breaks within `SILENT`.
+fn notice_silence(server: &TcpStream) -> io::Result<()> {
+    const PROBES: u32 = 3;
+    const PROBE_EVERY: Duration = Duration::from_secs(3);
+    set_socket_keepalive(server, true)?;
+    set_tcp_keepidle(server, SILENT - PROBE_EVERY * PROBES)?;
+    set_tcp_keepintvl(server, PROBE_EVERY)?;
+    set_tcp_keepcnt(server, PROBES)?;
+    Ok(set_tcp_user_timeout(server, u32::try_from(SILENT.as_millis()).unwrap_or(u32::MAX))?)
+}
+
 #[cfg(test)]
 mod tests {
+    use rustix::net::sockopt;
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
         net::TcpListener,
@@ -155,10 +174,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_waits_for_an_acknowledgement() {
+    async fn nothing_waits_for_an_acknowledgement_or_for_a_machine_that_is_gone() {
         let server = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let connected = connect("127.0.0.1", server.local_addr().unwrap().port()).await.unwrap();
         assert!(connected.nodelay().unwrap());
+        assert!(sockopt::socket_keepalive(&connected).unwrap());
+        let probes = sockopt::tcp_keepintvl(&connected).unwrap() * sockopt::tcp_keepcnt(&connected).unwrap();
+        assert_eq!(sockopt::tcp_keepidle(&connected).unwrap() + probes, SILENT);
+        assert_eq!(u128::from(sockopt::tcp_user_timeout(&connected).unwrap()), SILENT.as_millis());
     }
 
     #[tokio::test]
