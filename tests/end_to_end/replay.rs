@@ -1,7 +1,11 @@
 //! Totals that are wrong are noticed, and put right while services go on.
 
+use messaging::{Partitions, Topology};
 use sqlx::{AssertSqlSafe, PgPool};
-use tests::{Events, Load, Ran, World, checks::all_is_well, eventually, int, report, tonghop};
+use tests::{
+    Events, Load, Ran, World, checks::all_is_well, eventually, flag, int, organisation, report, small_nats,
+    small_topology, tonghop,
+};
 
 async fn falsify(world: &World, statements: &[&str]) {
     let database = PgPool::connect(&world.postgres.url()).await.unwrap();
@@ -146,4 +150,31 @@ async fn a_replay_amid_a_load_loses_nothing() {
     sending.allow(REPORTS);
     let sent = sending.finish().await;
     all_is_well(&world, &services, &events, &load, &sent).await;
+}
+
+/// Goal: whoever has a form in a transaction, for minutes it may be, keeps no other form from being counted: nobody waits for him with
+/// the only turn in hand. Afterwards what had to wait is counted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_that_is_replayed_keeps_no_other_waiting() {
+    let topology = Topology { partitions: 32, ..small_topology() };
+    let partition = |form| Partitions::new(topology.partitions).unwrap().of(form).number();
+    assert_ne!(partition("identity"), partition("organisation"));
+    let world = World::with(topology.clone(), small_nats()).await;
+    let mut services = world.services().await;
+    services.aggregator.kill_hard().await;
+    services.aggregator = world.service_with("aggregator", "[limits]\ntransactions = 1\n").await;
+    let database = PgPool::connect(&world.postgres.url()).await.unwrap();
+    let mut replaying = database.begin().await.unwrap();
+    let lock = sqlx::query("SELECT FROM partition_progress WHERE partition = $1 FOR UPDATE");
+    lock.bind(i32::from(partition("identity"))).execute(&mut *replaying).await.unwrap();
+    services.submit(&report("31498", 1, vec![int("id_eligible_citizens", 1)])).await.unwrap();
+    services.aggregator.logged("counting broke off; starting over from what is stored").await;
+    let says =
+        vec![flag("org_task_force_established", true), int("org_plan_tasks_assigned", 3), int("org_hamlets_total", 10)];
+    services.submit(&organisation("31498", 1, says)).await.unwrap();
+    world.settled(1).await;
+    let waiting = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM pg_locks WHERE NOT granted");
+    assert_eq!(waiting.fetch_one(&database).await.unwrap(), 0);
+    replaying.rollback().await.unwrap();
+    world.settled(2).await;
 }

@@ -1,6 +1,6 @@
 //! The transaction of a batch: read what is stored, fold, write.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use catalogue::VersionError;
 use domain::{
@@ -9,7 +9,7 @@ use domain::{
 };
 use messaging::{Outgoing, Partition, outbox, progress::Progress};
 use store::{BeginError, Fence, StoreError, Write};
-use tokio::time::Instant;
+use tokio::{task::JoinError, time::Instant};
 
 use crate::{
     Shared,
@@ -27,6 +27,9 @@ pub(crate) enum CommitError {
     /// Somebody else moved the partition. Their events may be in the outbox, and go before ours: start over.
     #[error("the partition stands at position {}, which is not where it was left", .0.position.0)]
     Moved(Fence),
+    /// Somebody else has the partition in a transaction, after which it is not where it was left.
+    #[error("somebody else has the partition in a transaction")]
+    Held,
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -39,26 +42,38 @@ pub(crate) enum CommitError {
     /// An event could not be written.
     #[error(transparent)]
     Event(#[from] EventError),
+    /// The transaction's task did not come to an end.
+    #[error("the transaction ended abnormally")]
+    Ended(#[from] JoinError),
 }
 
 impl From<BeginError> for CommitError {
     fn from(error: BeginError) -> Self {
         match error {
             BeginError::Moved { stands, expected: _ } => Self::Moved(stands),
+            BeginError::Held => Self::Held,
             BeginError::Store(error) => Self::Store(error),
         }
     }
 }
 
 /// Counts a batch, and gives the events to publish. They are in the outbox then.
-pub(crate) async fn commit(shared: &Shared, partition: Partition, batch: Batch) -> Result<Vec<Outgoing>, CommitError> {
-    // A connection whose other end is gone would be waited on for ever; the server ends a statement long before.
+pub(crate) async fn commit(
+    shared: &Arc<Shared>,
+    partition: Partition,
+    batch: Batch,
+) -> Result<Vec<Outgoing>, CommitError> {
+    // A database that hangs would be waited on for ever; the server ends a statement long before.
     let within = Duration::from_secs(180);
     let (began, reports) = (Instant::now(), batch.judged.len());
     let progress = Progress::of(partition, batch.judged.iter().map(|judged| judged.provenance().received_at));
-    let committed = tokio::time::timeout(within, commit_now(shared, partition, batch))
-        .await
-        .map_err(|_| StoreError::Unanswered(within))?;
+    // On its own to the end, also when nobody waits for it any more: a connection that is left in the middle of a `COPY` would be
+    // taken for a good one.
+    let committing = tokio::spawn(commit_now(Arc::clone(shared), partition, batch));
+    let committed = match tokio::time::timeout(within, committing).await {
+        Err(_) => return Err(StoreError::Unanswered(within).into()),
+        Ok(committed) => committed?,
+    };
     NUMBERS.commit_seconds.record(began.elapsed());
     NUMBERS.batch_reports.record(reports as f64);
     if let (Ok(_), Some(progress)) = (&committed, progress) {
@@ -67,25 +82,25 @@ pub(crate) async fn commit(shared: &Shared, partition: Partition, batch: Batch) 
     committed
 }
 
-async fn commit_now(shared: &Shared, partition: Partition, batch: Batch) -> Result<Vec<Outgoing>, CommitError> {
+async fn commit_now(shared: Arc<Shared>, partition: Partition, batch: Batch) -> Result<Vec<Outgoing>, CommitError> {
     let Batch { after, up_to, settled_up_to, judged, quarantined, traced } = batch;
     let steps = Steps::begin(&traced);
     let reports = judged.len();
     let mut transaction = shared.store.begin(partition.number(), after).await?;
 
-    know_catalogues(shared, judged.iter().map(Judged::provenance)).await?;
+    know_catalogues(&shared, judged.iter().map(Judged::provenance)).await?;
     let needed = settle::needed(&shared.versions.known(), judged.iter().filter_map(accepted));
     let ids: Vec<_> = judged.iter().filter_map(Judged::submission_id).collect();
     // What was judged twice comes late, after others that are settled.
     let late = judged.iter().map(|judged| judged.provenance().origin).filter(|origin| origin.sequence <= settled_up_to);
     let late: Vec<_> = late.collect();
     let mut standing = transaction.series(&needed).await?;
-    know_catalogues(shared, standing.iter().map(|stored| &stored.provenance)).await?;
+    know_catalogues(&shared, standing.iter().map(|stored| &stored.provenance)).await?;
     let mut catalogues = shared.versions.known();
     let further = settle::needed_further(&catalogues, &needed, &standing).map_err(FoldError::from)?;
     if !further.is_empty() {
         standing.extend(transaction.series(&further).await?);
-        know_catalogues(shared, standing.iter().map(|stored| &stored.provenance)).await?;
+        know_catalogues(&shared, standing.iter().map(|stored| &stored.provenance)).await?;
         catalogues = shared.versions.known();
     }
     let known = transaction.known(&ids).await?;

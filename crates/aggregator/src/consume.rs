@@ -56,7 +56,7 @@ impl Batch {
 pub(crate) async fn run(shared: Arc<Shared>, partition: Partition, stop: Shutdown) {
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
     while !stop.is_requested() {
-        match count(&shared, partition, &stop).await {
+        match count(&shared, partition, &mut backoff, &stop).await {
             Ok(()) => return,
             Err(error) => {
                 NUMBERS.failures.increment(1);
@@ -73,7 +73,12 @@ pub(crate) async fn run(shared: Arc<Shared>, partition: Partition, stop: Shutdow
 type Broken = Box<dyn std::error::Error + Send + Sync>;
 
 /// Starts from what is stored: publishes what the outbox holds, then counts on from the stored position.
-async fn count(shared: &Arc<Shared>, partition: Partition, stop: &Shutdown) -> Result<(), Broken> {
+async fn count(
+    shared: &Arc<Shared>,
+    partition: Partition,
+    backoff: &mut Backoff,
+    stop: &Shutdown,
+) -> Result<(), Broken> {
     let mut fence = shared.store.fence(partition.number()).await?;
     told::is_behind(shared, partition, fence).await?;
     publish::recover(shared, partition).await?;
@@ -99,13 +104,15 @@ async fn count(shared: &Arc<Shared>, partition: Partition, stop: &Shutdown) -> R
         let (up_to, reports, began) = (batch.up_to, batch.judged.len(), Instant::now());
         let last = batch.judged.iter().map(|judged| judged.provenance().origin.sequence).max();
         let committed = commit(shared, partition, batch).await;
+        let committed_at = shared.clock.now().into();
         drop(turn);
         rested_at = Instant::now() + rest(reports, began.elapsed());
         match committed {
             Ok(events) => {
+                backoff.reset();
                 fence.position = up_to;
                 settled_up_to = settled_up_to.max(last.unwrap_or_default());
-                relay.publish(fence.position, events).await;
+                relay.publish(fence.position, committed_at, events).await;
                 if relay.has_ended() {
                     break Err("events could not be published; they are in the outbox".into());
                 }

@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use domain::settle::Position;
-use messaging::{Outgoing, Partition, PublishError, Publisher, outbox, subjects};
+use domain::{Timestamp, settle::Position};
+use messaging::{Outgoing, Partition, Publisher, outbox, subjects};
 use runtime::Backoff;
 use store::Unpublished;
 use tokio::{
@@ -21,8 +21,15 @@ pub(crate) struct Relay {
     publishing: JoinHandle<()>,
 }
 
-/// Up to where a batch counted, and its events.
-type Committed = (Position, Vec<Outgoing>);
+/// A committed batch's events.
+#[derive(Debug)]
+struct Committed {
+    /// Up to where it counted.
+    position: Position,
+    /// When it was committed.
+    at: Timestamp,
+    events: Vec<Outgoing>,
+}
 
 impl Relay {
     pub(crate) fn start(shared: Arc<Shared>, partition: Partition) -> Self {
@@ -40,11 +47,11 @@ impl Relay {
         Self { committed, publishing }
     }
 
-    /// Hands over a committed batch's events; waits while too many batches are ahead of it.
-    pub(crate) async fn publish(&self, position: Position, events: Vec<Outgoing>) {
+    /// Hands over the events of a batch that was committed just now; waits while too many batches are ahead of it.
+    pub(crate) async fn publish(&self, position: Position, at: Timestamp, events: Vec<Outgoing>) {
         if !events.is_empty() {
             // A relay that gave up has left them in the outbox.
-            let _ = self.committed.send((position, events)).await;
+            let _ = self.committed.send(Committed { position, at, events }).await;
         }
     }
 
@@ -67,6 +74,7 @@ type Broken = Box<dyn std::error::Error + Send + Sync>;
 /// Publishes what an earlier holder of the partition committed and may not have published.
 pub(crate) async fn recover(shared: &Shared, partition: Partition) -> Result<(), Broken> {
     while let Some(unpublished) = shared.store.unpublished(partition.number()).await? {
+        let at = shared.clock.now().into();
         let mut events = outbox::unpack(&unpublished.events)?;
         let mut there = 0;
         for batch in batches(&events) {
@@ -77,7 +85,7 @@ pub(crate) async fn recover(shared: &Shared, partition: Partition) -> Result<(),
         }
         events.drain(..there);
         tracing::info!(%partition, position = unpublished.position.0, events = events.len(), "publishing events left in the outbox");
-        publish_in_order(shared, partition, &events).await?;
+        publish_in_order(shared, partition, at, &events).await?;
         let position = unpublished.position;
         shared.store.published(partition.number(), position..=position, unpublished.part).await?;
     }
@@ -107,12 +115,12 @@ async fn publish_totals(
     mut committed: mpsc::Receiver<Committed>,
     told: mpsc::Sender<Committed>,
 ) -> Result<(), Broken> {
-    while let Some((position, mut events)) = committed.recv().await {
+    while let Some(Committed { position, at, mut events }) = committed.recv().await {
         // Totals are packed before fates.
         let fates = events.split_off(events.partition_point(|event| subjects::is_of_totals(&event.subject)));
-        publish_in_order(shared, partition, &events).await?;
+        publish_in_order(shared, partition, at, &events).await?;
         // Where nobody takes them any more, he says why.
-        drop(told.send((position, fates)).await);
+        drop(told.send(Committed { position, at, events: fates }).await);
     }
     Ok(())
 }
@@ -128,24 +136,33 @@ async fn publish_fates(
     mut told: mpsc::Receiver<Committed>,
 ) -> Result<(), Broken> {
     let mut rested_at = Instant::now();
-    while let Some((from, mut fates)) = told.recv().await {
+    while let Some(Committed { position: from, at, events: mut fates }) = told.recv().await {
         let mut up_to = from;
         while fates.len() < Publisher::BATCH_LIMIT
-            && let Ok(Some((position, more))) = timeout_at(rested_at, told.recv()).await
+            && let Ok(Some(Committed { position, at: _, events: more })) = timeout_at(rested_at, told.recv()).await
         {
             up_to = position;
             fates.extend(more);
         }
-        publish_in_order(shared, partition, &fates).await?;
+        publish_in_order(shared, partition, at, &fates).await?;
         shared.store.published(partition.number(), from..=up_to, Unpublished::COUNTED).await?;
         rested_at = Instant::now() + GATHER_FATES;
     }
     Ok(())
 }
 
-/// Publishes events until JetStream has them, in order within each stream.
-async fn publish_in_order(shared: &Shared, partition: Partition, events: &[Outgoing]) -> Result<(), PublishError> {
-    const TRIES: usize = 8;
+/// So long after its commit a batch is not published any more: somebody else may have taken the partition over meanwhile, published
+/// it and counted on, and once JetStream has forgotten its id, after two minutes, totals would go back to what they were. What is in
+/// the outbox is looked at again before it is published ([`recover`]).
+const FRESH: Duration = Duration::from_secs(60);
+
+/// Publishes events until JetStream has them, in order within each stream. They are known not to be published `at` a time.
+async fn publish_in_order(
+    shared: &Shared,
+    partition: Partition,
+    at: Timestamp,
+    events: &[Outgoing],
+) -> Result<(), Broken> {
     if events.is_empty() {
         return Ok(());
     }
@@ -153,18 +170,37 @@ async fn publish_in_order(shared: &Shared, partition: Partition, events: &[Outgo
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
     let began = Instant::now();
     for batch in batches(events) {
-        let mut tries = 1;
-        while let Err(error) = publisher.publish_atomically(batch).await {
-            if tries == TRIES {
-                return Err(error);
+        loop {
+            if !is_fresh(at, shared.clock.now().into()) {
+                return Err(format!("events were not durable {} s after their commit", FRESH.as_secs()).into());
             }
+            let Err(error) = publisher.publish_atomically(batch).await else { break };
             NUMBERS.publish_retries.increment(1);
-            tracing::warn!(%partition, %error, tries, "events are not durable yet; trying again");
-            tries += 1;
+            tracing::warn!(%partition, %error, "events are not durable yet; trying again");
             tokio::time::sleep(backoff.next_delay()).await;
         }
     }
     NUMBERS.publish_seconds.record(began.elapsed());
     NUMBERS.events.increment(events.len() as u64);
     Ok(())
+}
+
+fn is_fresh(committed: Timestamp, now: Timestamp) -> bool {
+    now.unix_micros().saturating_sub(committed.unix_micros()) < i64::try_from(FRESH.as_micros()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_published_while_its_ids_are_remembered() {
+        let fresh_after = |seconds: i64| {
+            let second = |seconds: i64| Timestamp::from_unix_micros(seconds * 1_000_000);
+            is_fresh(second(1_000), second(1_000 + seconds))
+        };
+        assert!(fresh_after(0) && fresh_after(59));
+        assert!(!fresh_after(60) && !fresh_after(100_000));
+        assert!(fresh_after(-5), "a clock that was put back");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_nats::{HeaderMap, Request, client::RequestErrorKind, header::NATS_MESSAGE_ID};
+use async_nats::{HeaderMap, Request, client::RequestErrorKind, connection::State, header::NATS_MESSAGE_ID};
 use bytes::Bytes;
 
 use crate::{Connection, subjects};
@@ -50,6 +50,9 @@ pub enum PublishError {
     /// JetStream did not answer in time, or the connection broke.
     #[error("JetStream did not answer within {0:?}")]
     Unanswered(Duration),
+    /// There is no connection: nothing was sent.
+    #[error("there is no connection to NATS")]
+    Away,
     /// No stream takes the subject, or it has no leader at the moment.
     #[error("no stream answers for {0}")]
     NoStream(String),
@@ -158,10 +161,15 @@ impl Publisher {
     /// one a message. More than [`Self::BATCH_LIMIT`] go out in several such batches, in order. The last message's id
     /// stands for its batch: one that JetStream knows came through before, as a whole, and is not taken again.
     ///
+    /// While the connection is away nothing is sent: it would wait here and go out with the next connection, however late that is.
+    ///
     /// # Errors
     /// When they are not all known to be durable; earlier batches may be.
     pub async fn publish_atomically(&self, messages: &[Outgoing]) -> Result<(), PublishError> {
         for batch in messages.chunks(Self::BATCH_LIMIT) {
+            if self.connection.client.connection_state() != State::Connected {
+                return Err(PublishError::Away);
+            }
             match self.publish_batch(batch, Ids::Last).await {
                 Err(error) if error.is_duplicate_in_batch() => {}
                 other => other?,

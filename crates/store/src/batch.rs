@@ -29,6 +29,10 @@ pub enum BeginError {
         /// Where the batch starts.
         expected: Fence,
     },
+    /// Somebody else has the partition in a transaction: who changes its totals otherwise than by counting, for minutes it may be, or a
+    /// commit whose answer was lost. Nobody waits for them inside of a transaction, where others could count.
+    #[error("somebody else has the partition in a transaction")]
+    Held,
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -63,10 +67,10 @@ impl Store {
     /// Opens the transaction of a batch that starts after a position of a partition.
     ///
     /// # Errors
-    /// When the partition stands elsewhere, or the database fails.
+    /// When the partition stands elsewhere or somebody has it, or the database fails.
     pub async fn begin(&self, partition: u16, after: Fence) -> Result<Batch, BeginError> {
         let mut transaction = self.pool.begin().await.map_err(StoreError::from)?;
-        let stands = progress::lock(&mut transaction, partition).await?;
+        let stands = progress::try_lock(&mut transaction, partition).await?.ok_or(BeginError::Held)?;
         if stands != after {
             return Err(BeginError::Moved { stands, expected: after });
         }

@@ -14,10 +14,21 @@ pub struct Fence {
     pub epoch: u64,
 }
 
-/// Locks a partition's row for the rest of the transaction and gives what it says.
+/// Locks a partition's row for the rest of the transaction and gives what it says; waits for whoever has it.
 pub(crate) async fn lock(connection: &mut PgConnection, partition: u16) -> Result<Fence, StoreError> {
     let row = sqlx::query("SELECT position, epoch FROM partition_progress WHERE partition = $1 FOR UPDATE");
     read(&row.bind(i32::from(partition)).fetch_one(connection).await?)
+}
+
+/// As [`lock`]; none where somebody has it.
+pub(crate) async fn try_lock(connection: &mut PgConnection, partition: u16) -> Result<Option<Fence>, StoreError> {
+    // PostgreSQL documentation, "PostgreSQL Error Codes": lock_not_available.
+    const HELD: &str = "55P03";
+    let row = sqlx::query("SELECT position, epoch FROM partition_progress WHERE partition = $1 FOR UPDATE NOWAIT");
+    match row.bind(i32::from(partition)).fetch_one(connection).await {
+        Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| code == HELD) => Ok(None),
+        row => read(&row?).map(Some),
+    }
 }
 
 fn read(row: &PgRow) -> Result<Fence, StoreError> {
