@@ -157,8 +157,6 @@ pub(crate) const TOP_LEVEL: &[&str] = &[
     "tests",
 ];
 
-/// Places of one machine. In two halves, so that this file does not name them itself.
-pub(crate) const NOT_OURS_TO_NAME: &[&str] = &[concat!("../", "shared"), concat!("/", "work/")];
-
-/// Where they may be named: what runs on that machine alone.
-pub(crate) const MAY_NAME_THEM: &[&str] = &[".ci/", "tests/compose"];
+/// Places of one machine: what is kept there nobody else has. In two halves, so that this file does not name them itself.
+pub(crate) const NOT_OURS_TO_NAME: &[&str] =
+    &[concat!("/", "home/"), concat!("/", "root/"), concat!("/", "work/"), concat!("/", "Users/")];

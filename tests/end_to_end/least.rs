@@ -152,7 +152,7 @@ const TABLES: &[(&str, [&str; 4])] = &[
     ("reopening", ["s", "", "s", "s"]),
     ("audit", ["", "si", "", "s"]),
     ("reconciliation", ["", "siud", "", "s"]),
-    ("probe", ["siu", "siu", "siu", "s"]),
+    ("probe", ["", "siu", "", "s"]),
 ];
 const ROLES: [Role; 4] = [Role::Validator, Role::Aggregator, Role::Query, Role::Monitor];
 

@@ -35,9 +35,7 @@ impl Operator {
         fs::create_dir(dir.join("bin")).unwrap();
         program("tonghop", &dir.join("bin"));
         let inherited = std::env::var("PATH").unwrap();
-        let packaged = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-        let packaged =
-            packaged.map(|version| version.path().join("bin").display().to_string() + ":").collect::<String>();
+        let programs = world.postgres.programs().display();
         let named = |name: &str| dir.join(name).to_str().unwrap().to_owned();
         let server = world.postgres.directory();
         let variables = vec![
@@ -58,7 +56,7 @@ impl Operator {
                     .to_owned(),
             ),
         ];
-        Self { page: page(), variables, path: format!("{}:{packaged}{inherited}", named("bin")) }
+        Self { page: page(), variables, path: format!("{}:{programs}:{inherited}", named("bin")) }
     }
 
     /// Runs one of the blocks under a heading, and gives what it prints.

@@ -21,7 +21,7 @@ use messaging::{Connection, progress::Progress};
 use runtime::Clock;
 use tokio::{
     sync::Semaphore,
-    time::{Instant, MissedTickBehavior},
+    time::{Instant, MissedTickBehavior, timeout},
 };
 
 use crate::metrics::NUMBERS;
@@ -30,6 +30,8 @@ use crate::metrics::NUMBERS;
 const LATELY: Duration = Duration::from_secs(5);
 /// How often more are let in.
 const TICK: Duration = Duration::from_millis(20);
+/// For how long a single report waits for its turn: some ticks.
+const A_MOMENT: Duration = Duration::from_millis(50);
 /// The part of what is counted that is let in at least: a backlog of hours must not keep everybody out.
 const LEAST_PART: f64 = 0.25;
 /// So many are let in a second at least: where little goes on, one old report is no backlog.
@@ -50,12 +52,12 @@ impl Pace {
         Arc::new(Self { limit, is_behind: AtomicBool::new(false), may: Semaphore::new(0) })
     }
 
-    /// Lets one more in, if counting is not behind.
-    pub(crate) fn try_enter(&self) -> bool {
-        !self.is_behind.load(Ordering::Relaxed) || self.may.try_acquire().map(|permit| permit.forget()).is_ok()
+    /// Lets one more in, if that may be within a moment: those who only looked would find nothing while others wait, who go first.
+    pub(crate) async fn enter_soon(&self) -> bool {
+        timeout(A_MOMENT, self.enter()).await.is_ok()
     }
 
-    /// Lets one more in, as soon as may be.
+    /// Lets one more in, as soon as may be, in the order in which they come.
     pub(crate) async fn enter(&self) {
         if self.is_behind.load(Ordering::Relaxed) {
             // Never closed.
@@ -180,7 +182,7 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(2);
 
     fn come_in(pace: &Pace) -> usize {
-        (0..50_000).take_while(|_| pace.try_enter()).count()
+        (0..50_000).take_while(|_| pace.enter().now_or_never().is_some()).count()
     }
 
     #[test]
@@ -206,6 +208,24 @@ mod tests {
         assert_eq!(come_in(&pace), 50_000);
         adapt(LIMIT, 10_000.0);
         assert_eq!(come_in(&pace), 1_000, "what is left from the last time does not count");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_single_report_has_its_turn_among_those_who_wait() {
+        let (pace, behind) = (Pace::of(LIMIT), Lately { behind: LIMIT, a_second: 1_000.0 });
+        let tick = || pace.adapt(behind, Duration::from_millis(2), 0.0);
+        assert!(pace.enter_soon().await, "nothing is behind");
+        tick();
+        assert_eq!(come_in(&pace), 2);
+        assert!(!pace.enter_soon().await, "none is let in within a moment");
+        let mut streams: Vec<_> = (0..3).map(|_| Box::pin(pace.enter())).collect();
+        assert!(streams.iter_mut().all(|stream| stream.as_mut().now_or_never().is_none()));
+        let mut single = Box::pin(pace.enter_soon());
+        assert!(single.as_mut().now_or_never().is_none());
+        tick();
+        assert!(single.as_mut().now_or_never().is_none(), "two streams came before");
+        tick();
+        assert_eq!(single.as_mut().now_or_never(), Some(true));
     }
 
     #[test]

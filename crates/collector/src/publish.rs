@@ -103,8 +103,8 @@ impl GroupCommit {
     }
 
     /// A place among the reports in flight, unless all are taken or counting is behind.
-    pub(crate) fn try_slot(&self, of_one: Part) -> Result<Slot, Refused> {
-        if !self.pace.try_enter() {
+    pub(crate) async fn slot_soon(&self, of_one: Part) -> Result<Slot, Refused> {
+        if !self.pace.enter_soon().await {
             return Err(Refused::Behind);
         }
         let of_all = Arc::clone(&self.slots).try_acquire_owned().map_err(|_| Refused::TooMany)?;

@@ -192,7 +192,7 @@ impl CollectorService for Service {
         let step = Span::first("submit", traceparent(&request));
         let admitted = shared.admit(&caller, request.into_inner().report, step)?;
         let place = shared.quotas.in_flight(&caller)?;
-        let slot = shared.group_commit.try_slot(place)?;
+        let slot = shared.group_commit.slot_soon(place).await?;
         let acknowledgement = shared.keep(admitted, slot).await?;
         Ok(Response::new(SubmitResponse { acknowledgement: Some(acknowledgement) }))
     }

