@@ -23,16 +23,16 @@ use proto::pb::{
     collector::v1::{SubmitRequest, SubmitStreamRequest, submit_stream_response::Outcome},
     event::v1::SubmittedReport,
     query::v1::{
-        BatchGetTotalsRequest, CellName, GetCatalogueRequest, GetReportRequest, GetSeriesRequest, GetSubmissionRequest,
-        GetTotalsRequest, ListBreakdownRequest, ListChildTotalsRequest, ListContributionsRequest, ListOrgUnitsRequest,
-        ListReportsRequest, WatchManyRequest, WatchTotalsRequest,
+        BatchGetTotalsRequest, CellName, GetCatalogueRequest, GetReportRequest, GetSeriesRequest, GetSeriesResponse,
+        GetSubmissionRequest, GetTotalsRequest, ListBreakdownRequest, ListChildTotalsRequest, ListContributionsRequest,
+        ListOrgUnitsRequest, ListReportsRequest, WatchManyRequest, WatchTotalsRequest,
     },
     report::v1::Report,
 };
 use runtime::{Clock as _, SystemClock};
 use tests::{Caller, EVERYBODY, World, eventually, int, report, tonghop};
 use time::{Date, Duration, macros::date};
-use tonic::{Code, Status};
+use tonic::{Code, Response, Status};
 use tonic_types::StatusExt as _;
 
 const LONG_AGO: Date = date!(2020 - 01 - 01);
@@ -204,7 +204,7 @@ async fn everybody_reports_for_whom_they_may() {
     assert_eq!((counts.accepted, again), (4, repeated), "and nothing else came into the log");
     for (report, sender) in [(&own, "xa-31498"), (&below, "tinh-94")] {
         let id = SubmissionId(report.submission_id.parse().unwrap());
-        assert_eq!(world.store.submission(id).await.unwrap().unwrap().principal, sender);
+        assert_eq!(world.store.submission(id, "").await.unwrap().unwrap().principal, sender);
     }
     services.assert_quiet();
 }
@@ -372,6 +372,13 @@ async fn readers_see_their_scope() {
     not_granted(heard(&reader, &foreign).await, "may not read for org unit 00001");
     not_granted(heard(&sender, &own).await, "xa-00001 has no grant to read");
     not_granted(totals(&sender, "00001").await, "xa-00001 has no grant to read");
+    // Something else under another's id changes nothing for those whom the other concerns.
+    submit(&sender, &Report { submission_id: own.submission_id.clone(), revision: Some(2), ..citizens("00001") })
+        .await
+        .unwrap();
+    world.settled(3).await;
+    heard(&reader, &own).await.unwrap();
+    assert!(services.submission(&own.submission_id).await.unwrap().counts);
     sender.reader.clone().get_catalogue(GetCatalogueRequest::default()).await.unwrap();
     sender.reader.clone().list_org_units(ListOrgUnitsRequest::default()).await.unwrap();
 
@@ -381,6 +388,32 @@ async fn readers_see_their_scope() {
     assert!(watch.message().await.unwrap().is_some());
     assert_eq!(grants::remove(world.keys.layout(), |grant| grant.principal.as_str() == "tinh-94").unwrap(), 1);
     not_granted(watch.message().await, "tinh-94 has no grant to read");
+    services.assert_quiet();
+}
+
+/// Goal: a unit that belonged to another before is shown to whoever reads the unit above it since then, and not what it was before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_series_begins_where_the_unit_came_to_the_readers_own() {
+    let world = World::start().await;
+    // Of district 219 until the end of 2024, of 224 since.
+    granted(&world, vec![grant("huyen-224", Action::Read, "224")]);
+    let services = world.services().await;
+    let reader = services.as_principal("huyen-224").await;
+    let series = GetSeriesRequest {
+        org_unit: "07525".to_owned(),
+        data_set: "identity".to_owned(),
+        from: "202411".to_owned(),
+        to: "202502".to_owned(),
+        cells: Vec::new(),
+    };
+    let shown = |answer: Result<Response<GetSeriesResponse>, Status>| {
+        let entries = answer.unwrap().into_inner().entries;
+        entries.into_iter().map(|entry| (entry.period, entry.totals.is_some())).collect::<Vec<_>>()
+    };
+    let names = ["202411", "202412", "202501", "202502"].map(str::to_owned);
+    let all = |shown: [bool; 4]| names.clone().into_iter().zip(shown).collect::<Vec<_>>();
+    assert_eq!(shown(reader.reader.clone().get_series(series.clone()).await), all([false, false, true, true]));
+    assert_eq!(shown(services.reader().get_series(series).await), all([true; 4]), "who reads everything");
     services.assert_quiet();
 }
 
@@ -469,7 +502,7 @@ async fn only_what_a_collector_sealed_is_judged_and_it_is_asked_again_who_may() 
     world.settled(4).await;
     for (report, fate) in reports.iter().zip([Fate::Rejected, Fate::Rejected, Fate::Rejected, Fate::Accepted]) {
         let id = SubmissionId(report.submission_id.parse().unwrap());
-        let found = world.store.submission(id).await.unwrap().unwrap();
+        let found = world.store.submission(id, "").await.unwrap().unwrap();
         assert_eq!(found.fate, fate, "{found:?}");
         let reasons: Vec<_> = found.violations.list().iter().map(|violation| violation.reason.code()).collect();
         assert_eq!(reasons, if fate == Fate::Rejected { vec!["NOT_GRANTED"] } else { vec![] });

@@ -159,7 +159,7 @@ async fn garbage_in_a_batch_is_rejected_report_by_report() {
         (13, "DATA_SET_UNKNOWN"),
         (14, "NOT_GRANTED"),
     ] {
-        let submission = world.store.submission(domain::SubmissionId(of(&bad[place]))).await.unwrap().unwrap();
+        let submission = world.store.submission(domain::SubmissionId(of(&bad[place])), "").await.unwrap().unwrap();
         assert_eq!(submission.fate, Fate::Rejected);
         assert_eq!(submission.violations.list()[0].reason.code(), reason);
     }

@@ -71,7 +71,9 @@ pub(crate) fn authenticate(
     let instant =
         |seconds| OffsetDateTime::from_unix_timestamp(seconds).map_err(|_| Invalid("the token has no such time"));
     let expires = instant(claims.exp)?;
-    if expires + LEEWAY <= now {
+    // The last second that there is has none after it.
+    let expires = expires.saturating_add(LEEWAY);
+    if expires <= now {
         return Err(Expired);
     }
     if let Some(begins) = claims.nbf
@@ -84,7 +86,7 @@ pub(crate) fn authenticate(
     }
     let name: PrincipalName = claims.sub.parse().map_err(|_| Invalid("the token's `sub` is no principal's name"))?;
     let (credential, vouched_by) = (Credential::Token(claims.jti), vouched_by.clone());
-    Ok(Principal { name, credential, vouched_by, expires: expires + LEEWAY })
+    Ok(Principal { name, credential, vouched_by, expires })
 }
 
 fn explain(error: &Error) -> &'static str {

@@ -268,13 +268,20 @@ impl FromStr for Period {
     type Err = PeriodError;
 
     fn from_str(text: &str) -> Result<Self, PeriodError> {
-        if let Some(day) = text.strip_prefix("latest") {
-            return match day.parse::<Self>() {
-                _ if day.is_empty() => Ok(Self::latest_since(FIRST_DAY)),
+        match text.strip_prefix("latest") {
+            None => Self::own(text),
+            Some("") => Ok(Self::latest_since(FIRST_DAY)),
+            Some(day) => match Self::own(day) {
                 Ok(Self { kind: PeriodType::Day, year, index }) => Ok(Self { kind: PeriodType::Latest, year, index }),
                 _ => Err(PeriodError::Form),
-            };
+            },
         }
+    }
+}
+
+impl Period {
+    /// Reads a period that is not `latest`.
+    fn own(text: &str) -> Result<Self, PeriodError> {
         let bytes = text.as_bytes();
         if bytes.len() < 4 || bytes.len() > 8 || !bytes.is_ascii() {
             return Err(PeriodError::Form);
@@ -340,6 +347,13 @@ mod tests {
     fn span(text: &str, calendar: Calendar) -> (Date, Date) {
         let DateSpan { first, last } = text.parse::<Period>().unwrap().span(calendar);
         (first, last)
+    }
+
+    #[test]
+    fn latest_is_said_once() {
+        assert_eq!("latest".repeat(2).parse::<Period>(), Err(PeriodError::Form));
+        assert_eq!("latest".repeat(100_000).parse::<Period>(), Err(PeriodError::Form), "however often");
+        assert_eq!("latest2022".parse::<Period>(), Err(PeriodError::Form));
     }
 
     #[test]

@@ -49,13 +49,13 @@ impl Caller {
 
     /// Whether the caller may read what a question is about.
     pub(crate) fn may_read(&self, catalogue: &Catalogue, question: &Question) -> Result<(), Refused> {
-        let data_set = question.data_set(catalogue);
-        // `latest` ends with the days there are, and not in the tree whose it is.
-        let of = match question.period.kind() {
-            PeriodType::Latest => question.period.span(data_set.calendar()).first,
-            _ => data_set.last_day(question.period),
-        };
-        self.may(catalogue, question.unit(catalogue).code.as_str(), data_set.code().as_str(), of)
+        self.may(catalogue, self.wish(catalogue, question))
+    }
+
+    /// As [`Self::may_read`], for what the caller did not name: nobody is told of it who may not read it, and that is no refusal.
+    pub(crate) fn reads(&self, catalogue: &Catalogue, question: &Question) -> bool {
+        let wish = self.wish(catalogue, question);
+        self.access.may(&self.principal.name, &wish, catalogue.tree()).is_ok()
     }
 
     /// Whether the caller may see what became of a report: who sent it may, and who may read what it is about. What it claims may
@@ -68,13 +68,27 @@ impl Caller {
         let data_set = catalogue.find_data_set(&claim.data_set);
         let of =
             data_set.zip(period).map_or_else(|| self.today(catalogue), |(data_set, period)| data_set.last_day(period));
-        self.may(catalogue, &claim.org_unit, &claim.data_set, of)
+        self.may(catalogue, self.to_read(catalogue, &claim.org_unit, &claim.data_set, of))
     }
 
-    fn may(&self, catalogue: &Catalogue, org_unit: &str, data_set: &str, of: Date) -> Result<(), Refused> {
-        let wish = Wish { action: Action::Read, org_unit, data_set: Some(data_set), of, on: self.today(catalogue) };
+    /// To read what a question is about.
+    fn wish<'a>(&self, catalogue: &'a Catalogue, question: &Question) -> Wish<'a> {
+        let data_set = question.data_set(catalogue);
+        // `latest` ends with the days there are, and not in the tree whose it is.
+        let of = match question.period.kind() {
+            PeriodType::Latest => question.period.span(data_set.calendar()).first,
+            _ => data_set.last_day(question.period),
+        };
+        self.to_read(catalogue, question.unit(catalogue).code.as_str(), data_set.code().as_str(), of)
+    }
+
+    fn to_read<'a>(&self, catalogue: &Catalogue, org_unit: &'a str, data_set: &'a str, of: Date) -> Wish<'a> {
+        Wish { action: Action::Read, org_unit, data_set: Some(data_set), of, on: self.today(catalogue) }
+    }
+
+    fn may(&self, catalogue: &Catalogue, wish: Wish<'_>) -> Result<(), Refused> {
         self.access.may(&self.principal.name, &wish, catalogue.tree()).map_err(|denied| {
-            self.turned_away(Reason::NotGranted.code(), Some((org_unit, data_set)));
+            self.turned_away(Reason::NotGranted.code(), wish.data_set.map(|data_set| (wish.org_unit, data_set)));
             Refused::NotGranted(denied.message(self.principal.name.as_str(), &wish))
         })
     }

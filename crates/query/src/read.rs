@@ -463,8 +463,8 @@ impl Reader {
     }
 
     /// What became of a submission.
-    pub(crate) async fn submission(&self, id: SubmissionId) -> Result<Submission, Refused> {
-        self.ask(async { Ok(self.store.submission(id).await?) }).await?.ok_or(Refused::SubmissionUnknown(id))
+    pub(crate) async fn submission(&self, id: SubmissionId, asked_by: &str) -> Result<Submission, Refused> {
+        self.ask(async { Ok(self.store.submission(id, asked_by).await?) }).await?.ok_or(Refused::SubmissionUnknown(id))
     }
 
     /// Bounds the wait for an answer, and keeps what went wrong for the log: no caller sees the database's words.

@@ -146,7 +146,12 @@ impl Service {
     async fn series(&self, request: &GetSeriesRequest) -> Result<GetSeriesResponse, Refused> {
         let GetSeriesRequest { org_unit, data_set, from, to, cells } = request;
         let catalogue = self.reader.catalogue();
-        let periods = range::questions(catalogue, Range { org_unit, data_set, from, to })?;
+        let (mut periods, caller) =
+            (range::questions(catalogue, Range { org_unit, data_set, from, to })?, Caller::current()?);
+        // The unit may have belonged to somebody else before.
+        for (_, question) in &mut periods {
+            *question = question.filter(|question| caller.reads(catalogue, question));
+        }
         let data_set = catalogue.find_data_set(data_set).ok_or(Refused::DatabaseMalformed)?;
         let selection = Selection::read(data_set, cells)?;
         let questions: Vec<_> = periods.iter().filter_map(|(_, question)| *question).collect();
@@ -264,8 +269,9 @@ impl Service {
         let Some(id) = judge::read_submission_id(text, &mut violations) else {
             return Err(Refused::Malformed(violations));
         };
-        let found = self.reader.submission(id).await?;
-        Caller::current()?.may_hear(self.reader.catalogue(), &found.claim, &found.principal)?;
+        let caller = Caller::current()?;
+        let found = self.reader.submission(id, caller.principal.name.as_str()).await?;
+        caller.may_hear(self.reader.catalogue(), &found.claim, &found.principal)?;
         Ok(answer::submission(id.to_string(), found))
     }
 

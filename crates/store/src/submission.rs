@@ -120,12 +120,12 @@ impl FateCounts {
 }
 
 impl Store {
-    /// What became of a submission; none while it is on its way. Where it came in several times, the last entry that
-    /// is no mere repetition speaks for it.
+    /// What became of a submission; none while it is on its way. Where it came in several times, the last entry that is no mere repetition
+    /// speaks for it, before others' one of whoever asks: anybody may send something under an id that is not theirs, and be rejected.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn submission(&self, id: SubmissionId) -> Result<Option<Submission>, StoreError> {
+    pub async fn submission(&self, id: SubmissionId, asked_by: &str) -> Result<Option<Submission>, StoreError> {
         let row = sqlx::query(
             "SELECT submission.*, count(*) OVER () - 1 AS repeated, report.revision AS current_revision,
                  report.submission_id = submission.submission_id AS counts
@@ -133,9 +133,10 @@ impl Store {
                  SELECT * FROM submission WHERE submission_id = $1 AND fate <> 'REJECTED'
                  UNION ALL SELECT * FROM submission WHERE submission_id = $1 AND fate = 'REJECTED'
              ) AS submission LEFT JOIN report USING (data_set, period, org_unit)
-             ORDER BY fate = 'DUPLICATE', log_sequence DESC, log_index DESC LIMIT 1",
+             ORDER BY submission.principal <> $2, fate = 'DUPLICATE', submission.principal <> $2 AND fate = 'REJECTED', log_sequence DESC, log_index DESC LIMIT 1",
         )
         .bind(id.0)
+        .bind(asked_by)
         .fetch_optional(&self.pool)
         .await?;
         let Some(row) = row else { return Ok(None) };
