@@ -79,7 +79,8 @@ pub(crate) fn read_from(path: &Path, file: File) -> Result<String, FileError> {
 /// Writes a file as a whole, in the place of the one that is there: whoever reads sees one of the two.
 pub(crate) fn write(path: &Path, readers: Readers, bytes: impl AsRef<[u8]>) -> Result<(), FileError> {
     let error = |source| FileError::io(path)(source);
-    let dir = path.parent().unwrap_or(Path::new("."));
+    // A bare name has an empty parent.
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(dir).map_err(error)?;
     file.write_all(bytes.as_ref()).map_err(error)?;
     let mode = if readers == Readers::All { 0o644 } else { 0o600 };

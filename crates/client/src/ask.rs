@@ -157,8 +157,10 @@ impl Asking {
                         Trouble::Answered { status, .. } if status.code() == Code::NotFound => {
                             said.push((place, Said::NotFound(met.retry_after())));
                         }
-                        // What is stored of one report cannot be read: that must not keep others from being asked for.
-                        Trouble::Answered { status, .. } if status.code() == Code::Internal => {
+                        // What is stored of one report cannot be read, or not by us: that must not keep others from being asked for.
+                        Trouble::Answered { status, .. }
+                            if matches!(status.code(), Code::Internal | Code::PermissionDenied) =>
+                        {
                             said.push((place, Said::NotYet(met.retry_after())));
                             unreadable = Some(met);
                         }

@@ -196,7 +196,9 @@ impl Delivery {
                     }
                 }
                 permit = reports.reserve(), if !batch.is_empty() && !reports.is_closed() => {
-                    let (Ok(permit), Some((place, report))) = (permit, batch.pop_front()) else { continue };
+                    // A stream that is gone takes nothing: what is next stays the next.
+                    let Ok(permit) = permit else { continue };
+                    let Some((place, report)) = batch.pop_front() else { continue };
                     if !is_waiting {
                         last_heard = Instant::now();
                     }
@@ -237,8 +239,11 @@ impl Delivery {
             }
             None => {
                 // The first of a new stream.
-                self.receipts(vec![SubmitStreamResponse { submission_id: String::new(), index: 0, outcome }]).await?;
+                let noted =
+                    self.receipts(vec![SubmitStreamResponse { submission_id: String::new(), index: 0, outcome }]).await;
+                // Also where the spool took no note: the next stream counts from its own first.
                 self.queue.broken(true);
+                noted?;
                 Ok(true)
             }
         }

@@ -86,8 +86,8 @@ pub struct State {
     pub known_after: usize,
     /// What the query service answers to questions for fates, the first one first, before it says what it knows.
     pub answers_with: VecDeque<Status>,
-    /// The unit whose reports' fates it cannot read.
-    pub unreadable: Option<String>,
+    /// The unit whose reports' fates it does not tell, and why.
+    pub unreadable: Option<(String, Status)>,
     /// When it was asked for a fate.
     pub asked: Vec<Instant>,
     /// How many times the query service does not know a submission yet.
@@ -317,8 +317,8 @@ impl QueryService for Fake {
             return Err(not_found());
         }
         let (org_unit, _) = state.seen.iter().find(|(_, id)| *id == submission_id).unwrap();
-        if state.unreadable.as_ref() == Some(org_unit) {
-            return Err(Status::internal("what is stored cannot be read"));
+        if let Some((_, why)) = state.unreadable.as_ref().filter(|(unit, _)| unit == org_unit) {
+            return Err(why.clone());
         }
         let fate = if org_unit == "2" { Fate::Rejected } else { Fate::Accepted };
         Ok(Response::new(GetSubmissionResponse { submission_id, fate: fate.into(), ..Default::default() }))

@@ -190,17 +190,22 @@ async fn the_query_service_is_asked_politely() {
 }
 
 #[tokio::test]
-async fn a_fate_that_cannot_be_read_keeps_nobody_else_waiting() {
+async fn a_fate_that_is_not_told_keeps_nobody_else_waiting() {
+    not_told(Status::internal("what is stored cannot be read")).await;
+    not_told(Status::permission_denied("sent under another name, and no grant to read")).await;
+}
+
+async fn not_told(why: Status) {
     let (fake, home) = (Fake::default(), Home::new());
-    fake.state().unreadable = Some("1".to_owned());
+    let code = why.code();
+    fake.state().unreadable = Some(("1".to_owned(), why));
     let an_hour = Duration::from_secs(3600);
     let url = fake.clone().serve().await;
     let config = Config { retry: Pace { first: an_hour, longest: an_hour }, ..home.config(&url) };
     let (client, mut events) = Client::watched(config).await.unwrap();
     let unreadable = client.send(report("1", 1)).await.unwrap();
     let is_told = |event| {
-        matches!(event, Event::Trouble(Trouble::Answered { status, .. }) if status.code() == Code::Internal)
-            .then_some(())
+        matches!(event, Event::Trouble(Trouble::Answered { status, .. }) if status.code() == code).then_some(())
     };
     until(&mut events, is_told).await;
     let other = client.send(report("3", 1)).await.unwrap();
@@ -348,4 +353,20 @@ async fn thousands_of_reports_pass_through_a_small_window() {
         assert!(soon(client.next_outcome()).await.unwrap().1.is_good());
     }
     assert_eq!((client.unfinished("b").await.unwrap(), fake.state().seen.len()), (0, 3_000));
+}
+
+/// That a stream is gone may be noticed first where the next report is to go out: it stays the next.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_report_is_left_behind_where_streams_break_while_many_wait() {
+    let (fake, home) = (Fake::default(), Home::new());
+    fake.state().does = (0..40).map(|unit| ((unit * 25).to_string(), Does::Breaks(1))).collect();
+    let url = fake.clone().serve().await;
+    let client = Client::open(Config { query: None, in_flight: 2_000, ..home.config(&url) }).await.unwrap();
+    // Large ones: what is on its way fills what the connection takes at once.
+    let large = |unit: u32| (unit, report(&unit.to_string(), 1).value(&"a".repeat(4_000), 1));
+    let reports = (0..1_000).map(large).collect();
+    client.send_batch("b", reports).await.unwrap();
+    for _ in 0..1_000 {
+        assert!(soon(client.next_outcome()).await.unwrap().1.is_good());
+    }
 }
