@@ -293,8 +293,12 @@ impl Agent<'_> {
         self.client.forget_batch(batch).await.map_err(|error| unspooled(&error.into()))
     }
 
-    /// Forgets the batches of files that were put away before the spool could be told.
+    /// Forgets the batches of files that were put away before the spool could be told. None while a file cannot be read: a batch may be
+    /// its, and once forgotten its reports would go out again under new ids.
     async fn forget_orphans(&self) -> Result<(), Failure> {
+        if self.files.values().any(|file| file.batch.is_none()) {
+            return Ok(());
+        }
         let batches = self.client.batches().await.map_err(|error| unspooled(&error.into()))?;
         for batch in batches.iter().filter(|batch| batch.starts_with(OURS)) {
             if self.client.unfinished(batch).await.map_err(|error| unspooled(&error.into()))? == 0 {

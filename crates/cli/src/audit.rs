@@ -3,7 +3,10 @@
 mod anchor;
 pub(crate) mod keys;
 
-use std::{fs, io::Write as _};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+};
 
 use domain::{Message, Timestamp};
 use runtime::{Clock as _, SystemClock};
@@ -262,8 +265,17 @@ async fn add_anchor(args: &AuditAnchor, output: &Output) -> Result<Ended, Failur
     let line = anchor::sign(&key, &heads, &instant_rfc3339(Timestamp::from(SystemClock.now())));
     let name = args.file.display();
     let failed = |error| Failure::caused(&format!("không ghi được {name}"), &format!("cannot write {name}"), &error);
-    let mut file = fs::File::options().create(true).append(true).open(&args.file).map_err(failed)?;
-    file.write_all(format!("{line}\n").as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+    let append = || {
+        let mut file = fs::File::options().create(true).append(true).read(true).open(&args.file)?;
+        let mut there = Vec::new();
+        file.read_to_end(&mut there)?;
+        // What was not written to its end, by a full disk, would spoil the line that follows.
+        let whole = there.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        file.set_len(whole as u64)?;
+        file.write_all(format!("{line}\n").as_bytes())?;
+        file.sync_all()
+    };
+    append().map_err(failed)?;
     output.result(
         || line.clone(),
         || {

@@ -70,7 +70,7 @@ pub fn main() -> ExitCode {
         Err(error) => return output.failed(&Failure::caused("không khởi động được", "cannot start", &error)),
     };
     match runtime.block_on(Box::pin(run(args.command, &output))) {
-        Ok(ended) => ended.into(),
+        Ok(ended) => output.lost().map_or_else(|| ended.into(), |lost| output.failed(&lost)),
         Err(failure) => output.failed(&failure),
     }
 }

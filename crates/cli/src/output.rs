@@ -82,20 +82,27 @@ pub(crate) struct Output {
     remarks: RefCell<Sink>,
 }
 
-/// A stream, and whether its reader has gone away.
+/// A stream, and whether nothing more can be written to it.
 struct Sink {
     stream: Box<dyn Write>,
     closed: bool,
+    /// Why, unless its reader has gone away.
+    lost: Option<io::Error>,
 }
 
 impl Sink {
     fn new(stream: impl Write + 'static) -> RefCell<Self> {
-        RefCell::new(Self { stream: Box::new(stream), closed: false })
+        RefCell::new(Self { stream: Box::new(stream), closed: false, lost: None })
     }
 
     /// Writes and flushes; who watches wants to see each line at once. A reader that has gone (`| head`) is no failure.
     fn write(&mut self, text: fmt::Arguments<'_>) {
-        self.closed |= self.stream.write_fmt(text).and_then(|()| self.stream.flush()).is_err();
+        if let Err(error) = self.stream.write_fmt(text).and_then(|()| self.stream.flush()) {
+            self.closed = true;
+            if error.kind() != io::ErrorKind::BrokenPipe {
+                self.lost = Some(error);
+            }
+        }
     }
 }
 
@@ -132,6 +139,12 @@ impl Output {
     /// Whether nobody reads the results any more.
     pub(crate) fn is_closed(&self) -> bool {
         self.results.borrow().closed
+    }
+
+    /// Why results could not be written although somebody wants them: a full disk.
+    pub(crate) fn lost(&self) -> Option<Failure> {
+        let lost = self.results.borrow_mut().lost.take()?;
+        Some(Failure::caused("không ghi được kết quả", "what there is to say could not be written", &lost))
     }
 
     /// A sentence in the language that was asked for.
@@ -291,6 +304,15 @@ pub(crate) mod tests {
         let output = Output { json: false, lang: Lang::En, results: Sink::new(Gone), remarks: Sink::new(Gone) };
         assert!(!output.is_closed());
         output.result(|| json!({}), String::new);
-        assert!(output.is_closed());
+        assert!(output.is_closed() && output.lost().is_none());
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_a_failure() {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = Output { json: false, lang: Lang::En, results: Sink::new(full), remarks: Sink::new(io::sink()) };
+        assert!(output.lost().is_none());
+        output.result(|| json!({}), String::new);
+        assert!(output.is_closed() && output.lost().is_some());
     }
 }

@@ -138,7 +138,7 @@ impl Folder {
     pub(super) fn put_away(&self, name: &OsStr, answer: &Answer) -> io::Result<PathBuf> {
         let place = if answer.is_good() { DONE } else { REFUSED };
         let directory = self.root.join(place);
-        let free = free_name(&directory, Path::new(name))?;
+        let free = free_name(&directory, Path::new(&short(name)))?;
         write(&directory, &beside(&free, ".answer.txt"), answer.text())?;
         write(&directory, &beside(&free, ".answer.json"), &format!("{:#}\n", answer.object()))?;
         fs::rename(self.root.join(SENDING).join(name), directory.join(&free))?;
@@ -173,6 +173,18 @@ fn files(directory: &Path) -> io::Result<Vec<(OsString, Looks)>> {
 fn is_ours(name: &str) -> bool {
     // Names that end in .tmp or .part have neither of the endings.
     !name.starts_with('.') && Format::of_name(name).is_some()
+}
+
+/// A name to which an answer's endings can be added: a directory takes 255 bytes.
+fn short(name: &OsStr) -> OsString {
+    const MOST: usize = 200;
+    if name.len() <= MOST {
+        return name.to_owned();
+    }
+    let path = Path::new(name);
+    let ending = path.extension().unwrap_or_default().to_string_lossy();
+    let stem = path.file_stem().unwrap_or(name).to_string_lossy();
+    OsString::from(format!("{}.{ending}", &stem[..stem.floor_char_boundary(MOST)]))
 }
 
 /// The name itself, or where a file has it already, one with a number: `a.csv`, `a.2.csv`.
@@ -261,6 +273,19 @@ mod tests {
         }
         assert_eq!(names(dir.path().join("refused")).len(), 9);
         assert_eq!(names(dir.path().join("sending")).len(), 0);
+    }
+
+    #[test]
+    fn a_file_with_a_long_name_is_put_away_with_its_answer() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut folder = Folder::open(dir.path()).unwrap();
+        let name = format!("{}.csv", "báo cáo ".repeat(25));
+        assert!((240..=255).contains(&name.len()));
+        fs::write(dir.path().join(&name), "x").unwrap();
+        assert_eq!(folder.take(Duration::ZERO, 1).unwrap().taken, [name.as_str()]);
+        let put = folder.put_away(OsStr::new(&name), &Answer::of_sentence(&name, &both("sai", "wrong"))).unwrap();
+        assert!(put.to_string_lossy().starts_with("refused/báo cáo ") && put.extension() == Some(OsStr::new("csv")));
+        assert_eq!(names(dir.path().join("refused")).len(), 3);
     }
 
     #[test]

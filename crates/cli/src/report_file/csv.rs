@@ -54,8 +54,10 @@ pub(super) fn read(text: &str, types: Types<'_>) -> Result<File, Faults> {
     for record in reader.records() {
         match record {
             Ok(record) => {
+                let line = line_of(text, record.position());
+                rows.look_for_open_quotes(line, &record);
                 let fields: Vec<&str> = record.iter().map(str::trim).collect();
-                rows.row(line_of(text, record.position()), &fields);
+                rows.row(line, &fields);
             }
             Err(error) => {
                 let place = Place { line: line_of(text, error.position()), column: 1 };
@@ -177,6 +179,23 @@ struct Rows<'h> {
 }
 
 impl Rows<'_> {
+    /// A quotation mark that is not closed takes all rows up to the next one, or to the end of the file, into its field. Only a value
+    /// can be words of several lines, and those do not end with an empty one.
+    fn look_for_open_quotes(&mut self, line: u64, record: &csv::StringRecord) {
+        const ENDS: [char; 2] = ['\r', '\n'];
+        for (index, field) in record.iter().enumerate().filter(|(_, field)| field.contains(ENDS)) {
+            let is_value =
+                self.columns.value == Some(index) || self.columns.cells.iter().any(|(column, _)| *column == index);
+            if !is_value || field.ends_with(ENDS) {
+                let message = both(
+                    "ô có dấu xuống dòng; có lẽ thiếu dấu ngoặc kép đóng",
+                    "the field has a line break; its closing quotation mark may be missing",
+                );
+                self.faults.add(at(line, index), self.header.get(index).copied().unwrap_or_default(), message);
+            }
+        }
+    }
+
     fn row(&mut self, line: u64, fields: &[&str]) {
         // Spreadsheets save rows that were once used.
         if fields.iter().all(|field| field.is_empty()) {
@@ -383,6 +402,23 @@ mod tests {
         );
         assert_eq!((reports[0].report.revision, reports[1].report.revision), (Some(2), None));
         assert_eq!(reports[1].place, Place { line: 4, column: 1 }, "the empty line is counted");
+    }
+
+    /// Goal: rows that an open quotation mark has taken into a field are missed, wherever it is.
+    #[test]
+    fn a_quotation_mark_that_is_not_closed_is_a_fault() {
+        let header = "data_set,period,org_unit,rec_total,words,org_unit_name\n";
+        let faulty =
+            ["x,202211,1,7,a,\"Phường 5\nx,202211,2,7,a,b\n", "x,202211,1,7,a,\"Phường 5\nx,202211,2,7,a,\"b\"\n"];
+        let is_told = |rows: &str| {
+            // Words take the catalogue; without it they are faults of their own.
+            let faults = read(&format!("{header}{rows}")).unwrap_err();
+            faults.list.iter().any(|fault| fault.message.en.contains("line break"))
+        };
+        for rows in faulty {
+            assert!(is_told(rows), "{rows}");
+        }
+        assert!(!is_told("x,202211,1,7,\"one\ntwo\",b\nx,202211,2,7,\"say \"\"so\"\"\",b\n"), "words have lines");
     }
 
     #[test]
