@@ -220,3 +220,20 @@ async fn a_catalogue_that_moves_cells_or_periods_is_refused() {
     world.verified().await;
     services.assert_quiet();
 }
+
+/// Goal: totals are kept by the level that reported; a catalogue in which that level is called otherwise would hide them, and is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_catalogue_without_a_level_that_has_totals_is_refused() {
+    let world = World::start().await;
+    let services = world.services().await;
+    services.submit(&report("31498", 1, vec![int("id_eligible_citizens", 1)])).await.unwrap();
+    world.settled(1).await;
+    // As if communes had been called so when they reported.
+    let database = sqlx::PgPool::connect(&world.postgres.url()).await.unwrap();
+    sqlx::query("UPDATE total SET level = 'ward'").execute(&database).await.unwrap();
+    let loaded = catalogue::load(&world.catalogue_dir).unwrap();
+    let clock = runtime::SystemClock;
+    let refused = cli::provision::provision(&world.connection, &world.store, &small_topology(), &loaded, &clock).await;
+    let told = refused.unwrap_err().to_string();
+    assert!(told.contains("level ward has totals"), "{told}");
+}

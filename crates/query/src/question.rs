@@ -42,7 +42,10 @@ impl Question {
 
     /// Looks up what the caller named, for a period that was found out otherwise.
     pub(crate) fn of_period(catalogue: &Catalogue, asked: Asked<'_>, period: Period) -> Result<Self, Refused> {
-        Self::look_up(catalogue, asked, |_, _| Some(period))
+        // The form must have what the caller called it.
+        Self::look_up(catalogue, asked, |data_set, violations| {
+            window::read_period(catalogue, data_set, asked.period, violations).map(|_| period)
+        })
     }
 
     fn look_up(

@@ -20,7 +20,7 @@ use messaging::{Connection, subjects, totals::TotalsFeed};
 use runtime::Shutdown;
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc},
-    time::{Instant, interval_at, sleep, timeout},
+    time::{Instant, interval_at, sleep, timeout, timeout_at},
 };
 
 use crate::{Limits, caller::Caller, kept::Told, question::Question, read::Reader, refused::Refused};
@@ -298,6 +298,7 @@ impl Watcher {
     ) -> Refused {
         let mut due: BTreeSet<usize> = (0..self.questions.len()).collect();
         let mut caught_up = false;
+        let mut look_again_at = Instant::now() + self.look_again_after;
         loop {
             let parts = self.parts(&due);
             for (at, part) in (1..).zip(&parts) {
@@ -316,11 +317,15 @@ impl Watcher {
                     Ok(Err(_)) | Err(_) => return Refused::NotRead,
                 }
             }
-            due = match timeout(self.look_again_after, self.listening.bell.rung.notified()).await {
+            let rang = timeout_at(look_again_at, self.listening.bell.rung.notified()).await.is_ok();
+            due = if rang && Instant::now() < look_again_at {
                 // What moves while it is read is marked anew, and read again.
-                Ok(()) => self.listening.moved(),
-                // Nothing heard for so long may mean that NATS is away: look again in any case.
-                Err(_elapsed) => (0..self.questions.len()).collect(),
+                self.listening.moved()
+            } else {
+                // NATS may be away; and of some changes there is no event, as of a number that is not added up: however much is heard
+                // of the others, look again at all.
+                look_again_at = Instant::now() + self.look_again_after;
+                (0..self.questions.len()).collect()
             };
         }
     }

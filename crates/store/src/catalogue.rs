@@ -42,6 +42,7 @@ impl Store {
                 .await?;
         }
         // Also one that was in use before: reports may have filled cells since that it has not.
+        refuse_lost_levels(&mut transaction, catalogue).await?;
         refuse_moved_periods(&mut transaction, version).await?;
         refuse_moved_cells(&mut transaction, version).await?;
         insert_files(&mut transaction, version, files).await?;
@@ -169,6 +170,16 @@ async fn insert_org_units(
         .execute(connection)
         .await?;
     Ok(())
+}
+
+/// Totals are kept by the level whose reports they add: under a level that is not there any more nobody would find them.
+async fn refuse_lost_levels(connection: &mut PgConnection, catalogue: &Catalogue) -> Result<(), StoreError> {
+    let lost: Option<String> =
+        sqlx::query_scalar("SELECT level FROM total WHERE level <> ALL ($1) ORDER BY level LIMIT 1")
+            .bind(catalogue.levels().iter().map(|level| level.code.as_str()).collect::<Vec<_>>())
+            .fetch_optional(connection)
+            .await?;
+    lost.map_or(Ok(()), |level| Err(StoreError::LevelLost { level }))
 }
 
 /// A form that was reported keeps the kind of its periods and how they are cut.

@@ -127,6 +127,12 @@ pub enum StoreError {
         /// The cell as it was.
         cell: String,
     },
+    /// A catalogue lacks a level whose reports were added up.
+    #[error("level {level} has totals and is not there any more; keep it, and name new units' level otherwise")]
+    LevelLost {
+        /// The level.
+        level: String,
+    },
     /// A catalogue cuts the periods of stored reports otherwise.
     #[error("data set {data_set} was reported on by other periods or another calendar; make another data set")]
     PeriodsMoved {

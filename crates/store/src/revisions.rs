@@ -235,6 +235,8 @@ impl Store {
                  SELECT FROM report_history
                  WHERE data_set = $1 AND period >= wanted.first AND (wanted.next IS NULL OR period < wanted.next)
                      AND NOT withdrawn AND position <= $4 AND ($5::timestamptz IS NULL OR received_at <= $5)
+                     -- At an instant what came later counts no less; at a position it has taken its place.
+                     AND ($5::timestamptz IS NOT NULL OR since > $4)
              )
              ORDER BY wanted.place LIMIT 1",
         )
