@@ -85,7 +85,8 @@ fn command(program: &str, scratch: &Path, world: &World, services: &Services) ->
     let mut command = Command::new(program);
     command.env("COLLECTOR", services.collector.address()).env("QUERY", services.query.address());
     command.envs(tests::environment(&world.credentials));
-    command.env("NATS", world.nats.url()).env("TMPDIR", scratch).env("PYTHONDONTWRITEBYTECODE", "1");
+    command.env("NATS", world.nats.tls_url()).env("TONGHOP_NATS_SEED", world.keys.layout().nats_seed("operator"));
+    command.env("TMPDIR", scratch).env("PYTHONDONTWRITEBYTECODE", "1");
     command.current_dir(top()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.process_group(0).kill_on_drop(true);
     command
@@ -194,7 +195,7 @@ async fn the_examples_outlive_a_crash_of_nats() {
     fs::write(dir.path().join("reports.csv"), table).unwrap();
     let expected = (1_000..).take(REPORTS).sum::<i64>();
 
-    let nats = world.nats.url();
+    let nats = world.nats.tls_url();
     let follow = ["--nats", &nats, "--subjects", "totals.v1.national.VN.identity.202211"];
     let follower = example("follow.py", &python, &dir, &world, &services, &follow);
     let first = tests::report("31498", 1, vec![tests::int("id_eligible_citizens", 1)]);

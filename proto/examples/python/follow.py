@@ -13,7 +13,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import sqlite3
+import ssl
 import sys
 import time
 
@@ -94,7 +96,10 @@ async def follow(stream: JetStreamContext, subjects: str, copy: Copy, idle: floa
 
 async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--nats", required=True, help="the server's URL, nats://host:port")
+    parser.add_argument("--nats", required=True, help="the server's URL, tls://host:port")
+    parser.add_argument("--ca", default=os.environ.get("TONGHOP_CA"), help="who signed the server's certificate (TONGHOP_CA)")
+    seed = os.environ.get("TONGHOP_NATS_SEED")
+    parser.add_argument("--seed", default=seed, help="the file with your NATS key (TONGHOP_NATS_SEED)")
     parser.add_argument("--subjects", default="totals.v1.>", help="totals.v1.LEVEL.UNIT.DATA_SET.PERIOD (%(default)s)")
     parser.add_argument("--copy", default="totals.sqlite", help="where the last events are kept (%(default)s)")
     parser.add_argument("--idle", type=float, default=0.0, help="end when nothing came for so many seconds (never)")
@@ -104,7 +109,10 @@ async def main() -> None:
     async def complain(error: Exception) -> None:
         print(f"follow.py: {str(error) or type(error).__name__}", file=sys.stderr)
 
-    client = await nats.connect(arguments.nats, max_reconnect_attempts=-1, error_cb=complain, name="follow.py")
+    tls = ssl.create_default_context(cafile=arguments.ca) if arguments.ca else None
+    client = await nats.connect(
+        arguments.nats, tls=tls, nkeys_seed=arguments.seed, max_reconnect_attempts=-1, error_cb=complain, name="follow.py"
+    )
     try:
         await follow(client.jetstream(), arguments.subjects, copy, arguments.idle)
     finally:

@@ -192,7 +192,8 @@ pub(crate) fn how_to_ask(stack: &Stack) {
     let password = password.display();
     let Credentials { ca, certificate, .. } = &stack.query.credentials;
     let certificate = certificate.iter().flat_map(|files| [("CERT", &files.certificate), ("KEY", &files.key)]);
-    let exports = ca.iter().map(|ca| ("CA", ca)).chain(certificate);
+    let seed = stack.keys().layout().nats_seed("operator");
+    let exports = ca.iter().map(|ca| ("CA", ca)).chain(certificate).chain([("NATS_SEED", &seed)]);
     let exports: String = exports.map(|(name, file)| format!("  export TONGHOP_{name}={file:?}\n")).collect();
     println!(
         "
