@@ -102,7 +102,7 @@ impl GroupCommit {
         (Self { pending, slots, pace, give_up_after: limits.give_up_after }, committing)
     }
 
-    /// A place among the reports in flight, unless all are taken or counting is behind.
+    /// A place among the reports in flight, unless all are taken, or counting is behind and lets none in within a moment.
     pub(crate) async fn slot_soon(&self, of_one: Part) -> Result<Slot, Refused> {
         if !self.pace.enter_soon().await {
             return Err(Refused::Behind);

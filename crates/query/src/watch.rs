@@ -298,7 +298,7 @@ impl Watcher {
     ) -> Refused {
         let mut due: BTreeSet<usize> = (0..self.questions.len()).collect();
         let mut caught_up = false;
-        let mut look_again_at = Instant::now() + self.look_again_after;
+        let mut looked_at_all = Instant::now();
         loop {
             let parts = self.parts(&due);
             for (at, part) in (1..).zip(&parts) {
@@ -317,6 +317,10 @@ impl Watcher {
                     Ok(Err(_)) | Err(_) => return Refused::NotRead,
                 }
             }
+            if due.len() == self.questions.len() {
+                looked_at_all = Instant::now();
+            }
+            let look_again_at = looked_at_all + self.look_again_after;
             let rang = timeout_at(look_again_at, self.listening.bell.rung.notified()).await.is_ok();
             due = if rang && Instant::now() < look_again_at {
                 // What moves while it is read is marked anew, and read again.
@@ -324,7 +328,6 @@ impl Watcher {
             } else {
                 // NATS may be away; and of some changes there is no event, as of a number that is not added up: however much is heard
                 // of the others, look again at all.
-                look_again_at = Instant::now() + self.look_again_after;
                 (0..self.questions.len()).collect()
             };
         }

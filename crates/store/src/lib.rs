@@ -32,7 +32,6 @@ use sqlx::{
     ConnectOptions as _, Connection as _, Executor as _, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
 };
-
 use tokio::time::timeout;
 
 use relay::Relay;

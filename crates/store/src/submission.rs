@@ -121,7 +121,8 @@ impl FateCounts {
 
 impl Store {
     /// What became of a submission; none while it is on its way. Where it came in several times, the last entry that is no mere repetition
-    /// speaks for it, before others' one of whoever asks: anybody may send something under an id that is not theirs, and be rejected.
+    /// speaks for it: of the entries of `asked_by`, if there are any, else of those that were not rejected. Anybody may send something
+    /// under an id that is not theirs, and be rejected; that is not to speak for what the id's owner sent.
     ///
     /// # Errors
     /// When the database fails.
