@@ -85,6 +85,14 @@ pub(crate) fn homesick(files: &[File], places: &[&str]) -> Vec<String> {
     violations
 }
 
+/// Cargo puts what follows `cargo ALIAS` behind the alias: a reader's `-- --json` after an alias that ends in `--` is `-- -- --json`,
+/// which the program takes for a name.
+pub(crate) fn swallowing(files: &[File]) -> Vec<String> {
+    let config = files.iter().filter(|file| file.path == ".cargo/config.toml");
+    let aliases = config.flat_map(|file| file.text.lines().filter(|line| line.trim_end_matches('"').ends_with(" --")));
+    aliases.map(|line| format!("an alias ends in `--`: {line}")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,6 +128,13 @@ mod tests {
         ] {
             assert_eq!(spoken(&[file(path, text)], law), Vec::from_iter(expected), "for {path}: {text}");
         }
+    }
+
+    #[test]
+    fn an_alias_that_swallows_what_its_reader_types_is_a_violation() {
+        let found = |text| swallowing(&[file(".cargo/config.toml", text)]).len();
+        assert_eq!(found("[alias]\nload = \"run --package load --\"\n"), 1);
+        assert_eq!(found("[alias]\n# `cargo load -- --json`\nload = \"run --package load\"\n"), 0);
     }
 
     #[test]

@@ -69,6 +69,11 @@ fn the_top_level_holds_what_a_newcomer_expects() {
 }
 
 #[test]
+fn the_commands_of_this_workspace_take_what_is_typed_after_them() {
+    uphold(&files::swallowing(&tracked_files()));
+}
+
+#[test]
 fn every_crate_has_a_readme_that_is_its_crate_doc() {
     uphold(&files::undocumented(&tracked_files()));
 }
