@@ -247,6 +247,13 @@ async fn strangers_are_not_let_in() {
             assert!(answer.await.is_err());
         }
     }
+    for (name, service) in [("collector", &services.collector), ("query", &services.query)] {
+        let numbers = tests::metrics(&service.admin()).await;
+        for reason in ["CREDENTIALS_INVALID", "CREDENTIALS_EXPIRED"] {
+            let counted = format!(r#"tonghop_access_refused_total{{service="{name}",reason="{reason}"}}"#);
+            assert!(numbers.get(&counted).is_some_and(|times| *times >= 1.0), "{counted}: {numbers:#?}");
+        }
+    }
 
     let nobody = Credentials { certificate: None, ..world.credentials.clone() };
     let bearing = |name: &str, token: &str| Credentials { token: Some(file(name, token)), ..nobody.clone() };

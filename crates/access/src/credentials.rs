@@ -34,7 +34,7 @@ pub struct AccessConfig {
     /// fails, those that were there last are believed.
     #[serde(default)]
     pub jwks_url: Option<String>,
-    /// Who issues tokens: their `iss`.
+    /// Who else issues tokens: their `iss`. The keys at `jwks_url` sign for him alone; those in the trust directory sign for us and for him.
     #[serde(default = "AccessConfig::default_issuer")]
     pub issuer: String,
 }

@@ -684,14 +684,22 @@ async fn keys_at_a_url_are_believed_beside_those_of_the_files() {
     let (world, other) = (World::new(), World::new());
     let body = Arc::new(Mutex::new(fs::read_to_string(other.keys.token_keys()).unwrap()));
     let jwks_url = Some(serve(&world.keys, Arc::clone(&body)));
-    let config = AccessConfig { jwks_url, reread_every_ms: 10_000, ..AccessConfig::to(world.keys.trust()) };
+    let issuer = "vneid".to_owned();
+    let config = AccessConfig { jwks_url, issuer, reread_every_ms: 10_000, ..AccessConfig::to(world.keys.trust()) };
     let access = Access::open(&config).unwrap();
     access.changes().next().await;
-    let token =
-        |world: &World| world.authority().issue_token(&name("ward-1"), Duration::hours(1), None, NOW).unwrap().token;
-    for issuer in [&world, &other] {
-        assert_eq!(access.authenticate_token(&token(issuer), NOW).unwrap().name, name("ward-1"));
+    let issued = |keys: &World, by: &str| {
+        let mut claims = claims();
+        claims["iss"] = json!(by);
+        keys.token(&json!({ "alg": "EdDSA", "kid": keys.key_id() }), &claims)
+    };
+    let token = |keys: &World| issued(keys, "vneid");
+    for token in [issued(&world, "tonghop"), token(&world), token(&other)] {
+        assert_eq!(access.authenticate_token(&token, NOW).unwrap().name, name("ward-1"));
     }
+    // Who holds those keys issues no tokens in our name.
+    let refused = access.authenticate_token(&issued(&other, "tonghop"), NOW);
+    assert_eq!(refused, Err(Unauthenticated::Invalid("the token was issued by somebody else")));
     // A change of the files leaves them; nonsense in their place too.
     grants::add(&world.keys, vec![grant("ward-31498", "31498")]).unwrap();
     access.reread().unwrap();

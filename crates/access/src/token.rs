@@ -10,7 +10,7 @@ use jsonwebtoken::{
 use ring::signature::{ED25519, Ed25519KeyPair, UnparsedPublicKey};
 use time::{Duration, OffsetDateTime};
 
-use crate::{Credential, Principal, Unauthenticated, key_set::KeySet};
+use crate::{Credential, Principal, Unauthenticated};
 
 /// Who tokens of this system are issued by, `iss`, and for whom, `aud`.
 pub const ISSUER: &str = "tonghop";
@@ -42,10 +42,9 @@ pub(crate) fn sign(key_id: &str, pkcs8: &[u8], claims: &Claims) -> Result<String
     jsonwebtoken::encode(&header, claims, &EncodingKey::from_ed_der(pkcs8))
 }
 
-/// Whose token it is, if one of the keys signed it for us.
-pub(crate) fn authenticate(
-    keys: &KeySet,
-    issuer: &str,
+/// Whose token it is, if one of the keys signed it for us; `key_of` gives a key by its id, and by whom what it signs may be issued.
+pub(crate) fn authenticate<'k>(
+    key_of: impl Fn(&str) -> Option<(&'k [u8], Vec<&'k str>)>,
     token: &str,
     now: OffsetDateTime,
 ) -> Result<Principal, Unauthenticated> {
@@ -58,11 +57,11 @@ pub(crate) fn authenticate(
     if header.alg != Algorithm::EdDSA {
         return Err(Invalid("the token is not signed with EdDSA"));
     }
-    let key = header.kid.and_then(|id| keys.get_key_value(&id));
-    let (vouched_by, key) = key.ok_or(Invalid("the token's key is not known"))?;
+    let key = header.kid.and_then(|id| key_of(&id).map(|(key, issuers)| (id, key, issuers)));
+    let (vouched_by, key, issuers) = key.ok_or(Invalid("the token's key is not known"))?;
     let mut validation = Validation::new(Algorithm::EdDSA);
     validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-    validation.set_issuer(&[issuer]);
+    validation.set_issuer(&issuers);
     validation.set_audience(&[AUDIENCE]);
     // The library would ask the operating system for the time; the two are compared below.
     validation.validate_exp = false;
@@ -85,8 +84,7 @@ pub(crate) fn authenticate(
         return Err(Invalid("the token has no `jti`"));
     }
     let name: PrincipalName = claims.sub.parse().map_err(|_| Invalid("the token's `sub` is no principal's name"))?;
-    let (credential, vouched_by) = (Credential::Token(claims.jti), vouched_by.clone());
-    Ok(Principal { name, credential, vouched_by, expires })
+    Ok(Principal { name, credential: Credential::Token(claims.jti), vouched_by, expires })
 }
 
 fn explain(error: &Error) -> &'static str {

@@ -37,6 +37,8 @@ pub(crate) struct Trust {
     /// The ids of their keys.
     authorities: HashSet<String>,
     tokens: KeySet,
+    /// Keys of tokens that are fetched from elsewhere. Who holds one speaks for that issuer alone.
+    elsewhere: KeySet,
     revoked: Revoked,
     issuer: String,
     /// Whose credentials are known to be good, by their hash: checking a signature costs more than all else of a small call.
@@ -54,15 +56,14 @@ impl Trust {
         let [ca, tokens, seals, grants, revoked] = &texts;
         let [ca_path, tokens_path, seals_path, grants_path, revoked_path]: [PathBuf; 5] =
             FILES.map(|name| dir.join(name));
-        let mut token_keys = elsewhere.map_or(Ok(KeySet::new()), |(name, text)| key_set::read(name, text))?;
-        token_keys.extend(key_set::read(&tokens_path, tokens)?);
         let anchors = anchors(&ca_path, ca)?;
         Ok(Self {
             authorities: anchors.iter().map(|anchor| key_set::id_of(&anchor.subject_public_key_info)).collect(),
             grants: grants::index(&grants_path, grants)?,
             seals: key_set::read(&seals_path, seals)?,
             anchors,
-            tokens: token_keys,
+            tokens: key_set::read(&tokens_path, tokens)?,
+            elsewhere: elsewhere.map_or(Ok(KeySet::new()), |(name, text)| key_set::read(name, text))?,
             revoked: Revoked::index(&revoked_path, revoked)?,
             issuer: issuer.to_owned(),
             known: Mutex::default(),
@@ -75,14 +76,21 @@ impl Trust {
     }
 
     pub(crate) fn token(&self, token: &str, now: OffsetDateTime) -> Result<Principal, Unauthenticated> {
-        self.remembered(token.as_bytes(), now, || token::authenticate(&self.tokens, &self.issuer, token, now))
+        self.remembered(token.as_bytes(), now, || token::authenticate(|id| self.token_key(id), token, now))
+    }
+
+    /// A key of tokens, by its id, and by whom what it signs may be issued.
+    fn token_key(&self, id: &str) -> Option<(&[u8], Vec<&str>)> {
+        let issuer = self.issuer.as_str();
+        let ours = self.tokens.get(id).map(|key| (key.as_slice(), vec![token::ISSUER, issuer]));
+        ours.or_else(|| self.elsewhere.get(id).map(|key| (key.as_slice(), vec![issuer])))
     }
 
     /// Whose credentials these were when they were good, if they ever were.
     pub(crate) fn once(&self, certificate: Option<&[u8]>, token: Option<&str>) -> Option<PrincipalName> {
         let principal = match (token, certificate) {
             // A token has no end in 1970.
-            (Some(token), _) => token::authenticate(&self.tokens, &self.issuer, token, OffsetDateTime::UNIX_EPOCH),
+            (Some(token), _) => token::authenticate(|id| self.token_key(id), token, OffsetDateTime::UNIX_EPOCH),
             (None, Some(der)) => {
                 let last = About::of(der)?.expires - Duration::SECOND;
                 certificate::authenticate(&self.anchors, der, last)
@@ -102,7 +110,7 @@ impl Trust {
                 (self.authorities.contains(&principal.vouched_by), "its authority is not believed any more")
             }
             Credential::Token(_) => {
-                (self.tokens.contains_key(&principal.vouched_by), "the token's key is not believed any more")
+                (self.token_key(&principal.vouched_by).is_some(), "the token's key is not believed any more")
             }
         };
         if !is_believed {

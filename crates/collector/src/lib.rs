@@ -11,7 +11,7 @@ mod serve;
 
 use std::{io, net::SocketAddr, sync::Arc};
 
-use access::{Access, FileError, seal::Sealer};
+use access::{Access, FileError, Principal, seal::Sealer};
 use domain::Catalogue;
 use messaging::{
     ConnectError, Connection, Publisher,
@@ -21,7 +21,7 @@ use proto::pb::collector::v1::collector_service_server::CollectorServiceServer;
 use runtime::{
     Calls, Clock, Process, Shutdown,
     admin::Admin,
-    grpc::{ListenError, Listener, ServeError, Shown, gate},
+    grpc::{ListenError, Listener, ServeError, Shown},
 };
 
 pub use config::{Config, Limits, SealConfig};
@@ -107,7 +107,7 @@ impl Collector {
         let (catalogue, clock, access) = (self.catalogue, self.clock, self.access);
         let gate = {
             let (access, clock, refusals) = (access.clone(), Arc::clone(&clock), refusals.clone());
-            gate(move |Shown { peer, certificate, authorization }| {
+            let authenticate = move |Shown { peer, certificate, authorization }: Shown<'_>| {
                 let now = clock.now();
                 let caller = access.authenticate(certificate, authorization, now).map_err(|why| {
                     let principal = access.once(why, certificate, authorization);
@@ -115,25 +115,22 @@ impl Collector {
                     Refused::Unauthenticated(why)
                 });
                 Ok(caller?)
-            })
+            };
+            self.listener.gate(authenticate, |caller: &Principal| &caller.name)
         };
         let listener = {
             let (clock, refusals) = (Arc::clone(&clock), refusals.clone());
             self.listener.telling(move |peer, why| {
-                let turned_away =
-                    TurnedAway { principal: None, reason: refused::unbelieved(why).reason(), peer: Some(peer) };
+                let reason = refused::unbelieved(why).reason();
+                runtime::metrics::refused("collector", reason);
+                let turned_away = TurnedAway { principal: None, reason, peer: Some(peer) };
                 refusals.turned_away(turned_away, None, clock.now().into());
             })
         };
         let service = Service::new(catalogue, clock, access, group_commit, refusals, &self.limits, shutdown.clone());
         let service = CollectorServiceServer::new(service).max_decoding_message_size(self.limits.max_report_bytes);
         let service = InterceptedService::new(service, gate);
-        let served = listener
-            .serve::<CollectorServiceServer<Service>>(
-                |server| server.add_service(Calls::of("collector", service)),
-                &shutdown,
-            )
-            .await;
+        let served = listener.serve(|server| server.add_service(Calls::of("collector", service)), &shutdown).await;
         // The service is gone and with it the last caller: what gathered goes out, then this ends.
         committing.finish().await;
         telling.finish().await;

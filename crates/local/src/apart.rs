@@ -99,13 +99,13 @@ impl Apart {
         cli::provision::roles(&superuser, keys.layout().dir()).await.context("making the database's roles")?;
         superuser.close().await;
         let connection = Connection::open("load", &keys.nats("provision", &nats)).await?;
-        let store = Store::connect("load", &keys.postgres(Role::Provision, &postgres)).await?;
+        let store = Store::connect("load", &keys.postgres_beside(Role::Provision, &postgres)).await?;
         cli::provision::provision(&connection, &store, topology, &loaded, &SystemClock)
             .await
             .context("provisioning")?;
         connection.close().await;
         store.close().await;
-        let store = Store::connect("load", &keys.postgres(Role::Monitor, &postgres)).await?;
+        let store = Store::connect("load", &keys.postgres_beside(Role::Monitor, &postgres)).await?;
         let connection = Connection::open("load", &keys.nats("operator", &nats)).await?;
 
         let dir = tempfile::tempdir()?;
@@ -174,13 +174,18 @@ fn config(name: &str, catalogue: &Path, keys: &Keys, nats: &NatsServer, postgres
     config += "[telemetry]\nformat = \"json\"\nfilter = \"info\"\n";
     config += &format!("[nats]\nurl = {:?}\nca = {ca:?}\nseed = {seed:?}\n", nats.tls_url());
     if name != "collector" {
-        let (url, password) = (postgres.address(), layout.postgres_password(name));
-        config += &format!("[store]\nurl = {url:?}\nuser = \"tonghop_{name}\"\npassword = {password:?}\nca = {ca:?}\n");
+        let password = layout.postgres_password(name);
+        let place = match postgres.socket_address() {
+            Some(url) => format!("url = {url:?}\n"),
+            None => format!("url = {:?}\nca = {ca:?}\n", postgres.address()),
+        };
+        config += &format!("[store]\n{place}user = \"tonghop_{name}\"\npassword = {password:?}\n");
     }
     if matches!(name, "collector" | "query") {
         let [certificate, key] = [layout.server_certificate(name), layout.server_key(name)];
         config += &format!(
-            "[grpc]\nlisten = \"127.0.0.1:0\"\ncertificate = {certificate:?}\nkey = {key:?}\nclient_ca = {ca:?}\n"
+            "[grpc]\nlisten = \"127.0.0.1:0\"\ncertificate = {certificate:?}\nkey = {key:?}\nclient_ca = {ca:?}\n\
+             limits.max_calls_of_one = 4096\n"
         );
     }
     if name != "aggregator" {

@@ -86,11 +86,24 @@ impl Keys {
         }
     }
 
+    /// The same by the server's Unix socket, as a service does beside its database; over TLS where there is none.
+    #[must_use]
+    pub fn postgres_beside(&self, role: Role, server: &PostgresServer) -> StoreConfig {
+        let over_tls = self.postgres(role, server);
+        match server.socket_address() {
+            Some(url) => StoreConfig { url, ca: None, ..over_tls },
+            None => over_tls,
+        }
+    }
+
     /// How `collector` or `query` listens.
     #[must_use]
     pub fn grpc(&self, who: &str, listen: SocketAddr) -> GrpcConfig {
         let Self { layout, .. } = self;
-        GrpcConfig::on(listen, layout.server_certificate(who), layout.server_key(who), layout.ca())
+        let mut config = GrpcConfig::on(listen, layout.server_certificate(who), layout.server_key(who), layout.ca());
+        // Whoever measures is one principal and stands for thousands.
+        config.limits.max_calls_of_one = config.limits.max_calls;
+        config
     }
 
     /// Whom services believe. They look for changes often: whoever changes something here waits for it.

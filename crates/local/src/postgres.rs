@@ -19,12 +19,15 @@ use crate::workdir::{Account, RunDir, Workdir, failed};
 /// Loopback only, sized for a laptop; durability stays as PostgreSQL ships it.
 const SETTINGS: [(&str, &str); 6] = [
     ("listen_addresses", "127.0.0.1"),
-    ("unix_socket_directories", ""),
+    // Its own directory, where only its account looks: a longer name would not fit.
+    ("unix_socket_directories", "."),
     ("max_connections", "60"),
     ("max_wal_size", "2GB"),
     ("shared_buffers", "256MB"),
     ("timezone", "UTC"),
 ];
+/// The longest path of a Unix socket on Linux, in bytes (`unix(7)`).
+const LONGEST_SOCKET: usize = 107;
 /// The name of the database and of its owner.
 const DATABASE: &str = "tonghop";
 /// How long the kernel may take to end killed children.
@@ -89,9 +92,26 @@ impl PostgresServer {
         format!("postgres://127.0.0.1:{}/{DATABASE}", self.plan.port)
     }
 
+    /// Where clients on this machine connect that have a user of their own: `postgres://localhost:<port>/tonghop?host=<directory>`,
+    /// by the Unix socket. None where its path is too long for one, or would have to be quoted.
+    pub fn socket_address(&self) -> Option<String> {
+        let directory = data_in(&self.plan.run_dir);
+        let directory = directory.to_str().filter(|path| path.bytes().all(is_plain))?;
+        let longest = LONGEST_SOCKET - "/.s.PGSQL.65535".len();
+        let address = format!("postgres://localhost:{}/{DATABASE}?host={directory}", self.plan.port);
+        (directory.len() <= longest).then_some(address)
+    }
+
     /// Where clients connect: `postgres://tonghop:<password>@127.0.0.1:<port>/tonghop`, as superuser.
     pub fn url(&self) -> String {
         format!("postgres://{DATABASE}:{}@127.0.0.1:{}/{DATABASE}", self.plan.password, self.plan.port)
+    }
+
+    /// The same by the Unix socket, where there is one.
+    pub fn url_beside(&self) -> String {
+        let by_socket = self.socket_address();
+        let user = format!("//{DATABASE}:{}@", self.plan.password);
+        by_socket.map_or_else(|| self.url(), |address| address.replacen("//", &user, 1))
     }
 
     /// The directory of PostgreSQL's programs of the same version: `psql`, `pg_basebackup`.
@@ -154,6 +174,10 @@ impl fmt::Debug for PostgresServer {
             .field("directory", &self.directory())
             .finish_non_exhaustive()
     }
+}
+
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'.' | b'-' | b'_')
 }
 
 /// All it takes to start the server, any number of times.

@@ -86,14 +86,14 @@ impl Stack {
         cli::provision::roles(&superuser, keys.layout().dir()).await.context("making the database's roles")?;
         superuser.close().await;
         let connection = Connection::open("local", &keys.nats("provision", &nats)).await?;
-        let store = Store::connect("local", &keys.postgres(Role::Provision, &postgres)).await?;
+        let store = Store::connect("local", &keys.postgres_beside(Role::Provision, &postgres)).await?;
         cli::provision::provision(&connection, &store, &options.topology, &loaded, &*clock)
             .await
             .context("provisioning")?;
         connection.close().await;
         store.close().await;
         // To look, and to change nothing.
-        let store = Store::connect("local", &keys.postgres(Role::Monitor, &postgres)).await?;
+        let store = Store::connect("local", &keys.postgres_beside(Role::Monitor, &postgres)).await?;
         let connection = Connection::open("local", &keys.nats("operator", &nats)).await?;
 
         let catalogue = Arc::new(loaded.catalogue);
@@ -125,7 +125,7 @@ impl Stack {
             catalogue: options.catalogue.clone(),
             access: keys.access(),
             nats: keys.nats("validator", &nats),
-            store: keys.postgres(Role::Validator, &postgres),
+            store: keys.postgres_beside(Role::Validator, &postgres),
             workers: validator::Config::default_workers(),
             admin: AdminConfig::default(),
             telemetry: TelemetryConfig::default(),
@@ -140,7 +140,7 @@ impl Stack {
         let config = aggregator::Config {
             catalogue: options.catalogue.clone(),
             nats: keys.nats("aggregator", &nats),
-            store: keys.postgres(Role::Aggregator, &postgres),
+            store: keys.postgres_beside(Role::Aggregator, &postgres),
             limits: options.aggregator,
             admin: AdminConfig::default(),
             telemetry: TelemetryConfig::default(),
@@ -154,7 +154,7 @@ impl Stack {
             grpc: on("query", options.query_port),
             access: keys.access(),
             nats: keys.nats("query", &nats),
-            store: keys.postgres(Role::Query, &postgres),
+            store: keys.postgres_beside(Role::Query, &postgres),
             limits: query::Limits {
                 calls_per_second_of_one: ENOUGH,
                 calls_at_once_of_one: ENOUGH,

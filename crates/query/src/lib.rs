@@ -29,7 +29,7 @@ mod watch;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use access::{Access, FileError};
+use access::{Access, FileError, Principal};
 use domain::Catalogue;
 use messaging::{
     ConnectError, Connection, ProvisionError,
@@ -39,7 +39,7 @@ use proto::pb::query::v1::query_service_server::QueryServiceServer;
 use runtime::{
     Calls, Clock, Process, Shutdown,
     admin::Admin,
-    grpc::{ListenError, Listener, ServeError, Shown, gate},
+    grpc::{ListenError, Listener, ServeError, Shown},
 };
 use store::{Lookout, Store, StoreError};
 use tonic::service::interceptor::InterceptedService;
@@ -151,7 +151,7 @@ impl Query {
         let (refusals, telling) = Refusals::start(connection.clone(), Door::Query);
         let gate = {
             let (access, clock, refusals) = (access.clone(), Arc::clone(&clock), refusals.clone());
-            gate(move |Shown { peer, certificate, authorization }| {
+            let authenticate = move |Shown { peer, certificate, authorization }: Shown<'_>| {
                 let now = clock.now();
                 let caller = access.authenticate(certificate, authorization, now).map_err(|why| {
                     let principal = access.once(why, certificate, authorization);
@@ -159,13 +159,15 @@ impl Query {
                     Refused::Unauthenticated(why)
                 });
                 Ok(caller?)
-            })
+            };
+            listener.gate(authenticate, |caller: &Principal| &caller.name)
         };
         let listener = {
             let (clock, refusals) = (Arc::clone(&clock), refusals.clone());
             listener.telling(move |peer, why| {
-                let turned_away =
-                    TurnedAway { principal: None, reason: refused::unbelieved(why).reason(), peer: Some(peer) };
+                let reason = refused::unbelieved(why).reason();
+                runtime::metrics::refused("query", reason);
+                let turned_away = TurnedAway { principal: None, reason, peer: Some(peer) };
                 refusals.turned_away(turned_away, None, clock.now().into());
             })
         };
@@ -176,10 +178,7 @@ impl Query {
         let service = InterceptedService::new(Warm::new(service, generated, MAX_QUESTION_BYTES), gate);
         let service = Calls::of("query", service);
         let service = GrpcWebLayer::new().layer(service);
-        let serving = listener.serve::<QueryServiceServer<Service>>(
-            |server| server.clone().timeout(timeout).add_service(service),
-            &shutdown,
-        );
+        let serving = listener.serve(|server| server.clone().timeout(timeout).add_service(service), &shutdown);
         let served = tokio::select! {
             served = serving => served,
             never = watch::follow(&connection, &hub) => match never {},

@@ -1,5 +1,5 @@
-//! Serving gRPC over TLS: the port bound before work, a bound on everything a peer can take of it, health, and a drain
-//! with a deadline.
+//! Serving gRPC over TLS: the port bound before work, a bound on everything a peer can take of it, and a drain with a
+//! deadline.
 //!
 //! A connection on its way in: it is counted (`Crowd`), shakes hands in bounded time (`Tls`), says its first words in
 //! bounded time (`Guarded`), and is then served by tonic until it is too old, the peer leaves, or shutdown is requested.
@@ -11,7 +11,7 @@ mod tls;
 
 use std::{
     fmt,
-    hash::{BuildHasher as _, RandomState},
+    hash::{BuildHasher as _, Hash, RandomState},
     io,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
@@ -33,13 +33,12 @@ use tokio_stream::{StreamExt as _, once, pending};
 use tokio_util::sync::CancellationToken;
 use tonic::{
     Code, Status,
-    server::NamedService,
+    service::Interceptor,
     transport::{
         Server,
         server::{Router, TcpIncoming},
     },
 };
-use tonic_health::ServingStatus;
 use tonic_types::{ErrorDetails, StatusExt as _};
 use tower::{
     BoxError, ServiceBuilder,
@@ -50,9 +49,9 @@ use tower::{
     util::MapErrLayer,
 };
 
-use crate::Shutdown;
+use crate::{Shutdown, metrics};
 use crowd::{Crowd, Place, network};
-pub use gate::{Peer, Shown, gate};
+pub use gate::{Peer, Shown};
 use guard::Guarded;
 pub use tls::TlsError;
 use tls::{Files, Tls};
@@ -116,6 +115,8 @@ pub struct GrpcLimits {
     pub call_timeout: Duration,
     /// Calls worked at at a time, over all connections; a stream counts until its answer begins. One more is refused.
     pub max_calls: usize,
+    /// Of those, how many of one caller may be without their message. One more is refused.
+    pub max_calls_of_one: usize,
     /// How many calls one connection may have open.
     pub max_concurrent_streams: u32,
     /// After how many streams that a peer's errors made the server reset its connection is closed.
@@ -137,6 +138,7 @@ impl Default for GrpcLimits {
             max_connection_age_grace: Duration::from_secs(30),
             call_timeout: Duration::from_secs(30),
             max_calls: 4_096,
+            max_calls_of_one: 512,
             max_concurrent_streams: 256,
             max_local_error_resets: 1_024,
             max_header_bytes: 8 * 1024,
@@ -229,6 +231,18 @@ impl Listener {
         Self { doorkeeper: Doorkeeper(Arc::new(unbelieved)), ..self }
     }
 
+    /// What stands before a service: lets in whom `authenticate` knows, and puts what it gives into the request's extensions; `whose`
+    /// tells who that is. Of each so many calls are let in at a time whose messages are still to come.
+    pub fn gate<P, K, A, W>(&self, authenticate: A, whose: W) -> impl Interceptor + Clone + use<P, K, A, W>
+    where
+        P: Clone + Send + Sync + 'static,
+        K: Clone + Eq + Hash,
+        A: Fn(Shown<'_>) -> Result<P, Status> + Clone,
+        W: Fn(&P) -> &K + Clone,
+    {
+        gate::gate(self.config.limits.max_calls_of_one, authenticate, whose)
+    }
+
     /// The address, with the port that was chosen.
     ///
     /// # Errors
@@ -237,20 +251,19 @@ impl Listener {
         self.listener.local_addr()
     }
 
-    /// Serves until shutdown is requested and calls have ended, or the deadline of the drain has passed. `S` is the service
-    /// that `grpc.health.v1` reports as serving.
+    /// Serves until shutdown is requested and calls have ended, or the deadline of the drain has passed.
+    ///
+    /// Only what is added, behind its own gate: how a service fares is asked at the admin port, where strangers do not come.
     ///
     /// # Errors
     /// When the services cannot be served.
-    pub async fn serve<S: NamedService>(
+    pub async fn serve(
         self,
         add: impl FnOnce(&mut Server<Bounded>) -> Router<Bounded>,
         shutdown: &Shutdown,
     ) -> Result<(), ServeError> {
         let Self { listener, mut tls, config: GrpcConfig { drain_timeout, limits, .. }, http1, doorkeeper } = self;
-        let (mut health, health_service) = tonic_health::server::health_reporter();
-        health.set_serving::<S>().await;
-        let services = add(&mut server(&limits).accept_http1(http1)).add_service(health_service);
+        let services = add(&mut server(&limits).accept_http1(http1));
 
         let crowd = Crowd::of(limits.max_connections, limits.max_connections_per_address);
         let (random, mut count) = (RandomState::new(), 0_u64);
@@ -280,6 +293,7 @@ impl Listener {
             };
             let Ok(peer) = tcp.peer_addr() else { continue };
             let Some(place) = crowd.enter(peer.ip()) else {
+                metrics::turned_away("TOO_MANY_CONNECTIONS");
                 tracing::debug!(%peer, "there are too many connections, one more is closed");
                 continue;
             };
@@ -299,11 +313,6 @@ impl Listener {
         }
         // New connections are refused, and not left waiting until their own deadline.
         drop(incoming);
-        // Tells load balancers, and ends the calls of those who watch.
-        for service in [S::NAME, ""] {
-            health.set_service_status(service, ServingStatus::NotServing).await;
-            health.clear_service_status(service).await;
-        }
         let ended = async { while connections.join_next().await.is_some() {} };
         if let Err(overrun) = shutdown.drain(drain_timeout, ended).await {
             // A client that connected and says nothing, or does not read: what was promised to others is kept.
@@ -425,28 +434,33 @@ fn server(limits: &GrpcLimits) -> Server<Bounded> {
 
 /// What a caller is told whose call these bounds ended.
 fn refusal(error: &BoxError) -> Option<Status> {
-    let (code, reason, vi, en) = if error.is::<Overloaded>() {
-        (
+    if error.is::<Overloaded>() {
+        Some(for_now(
             Code::ResourceExhausted,
             "OVERLOADED",
             "Máy chủ đang xử lý quá nhiều yêu cầu; hãy thử lại sau giây lát.",
             "the server works at too many calls; try again in a moment",
-        )
+        ))
     } else if error.is::<Elapsed>() {
-        (
+        Some(for_now(
             Code::DeadlineExceeded,
             "CALL_TOO_LONG",
             "Yêu cầu chưa được trả lời trong thời gian cho phép; hãy thử lại sau giây lát.",
             "the call was not answered within the time that it may take; try again in a moment",
-        )
+        ))
     } else {
-        return None;
-    };
+        None
+    }
+}
+
+/// A refusal that a second later may be none, counted.
+fn for_now(code: Code, reason: &'static str, vi: &str, en: &str) -> Status {
+    metrics::turned_away(reason);
     let mut details = ErrorDetails::new();
     details.set_error_info(reason, "tonghop.v1", []);
     details.set_localized_message("vi-VN", vi);
     details.set_retry_info(Some(Duration::from_secs(1)));
-    Some(Status::with_error_details(code, en, details))
+    Status::with_error_details(code, en, details)
 }
 
 #[cfg(test)]

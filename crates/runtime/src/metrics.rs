@@ -66,6 +66,12 @@ pub fn refused(service: &'static str, reason: &'static str) {
     metrics::counter!("tonghop_access_refused_total", "service" => service, "reason" => reason).increment(1);
 }
 
+/// Counts a connection or a call that was turned away before anybody looked into it; `reason` is the stable one that was answered, or
+/// `TOO_MANY_CONNECTIONS`, where there is no answer.
+pub(crate) fn turned_away(reason: &'static str) {
+    metrics::counter!("tonghop_grpc_turned_away_total", "reason" => reason).increment(1);
+}
+
 /// Tells until when a certificate is good: `name` says which, such as `server`.
 pub fn certificate_expires(name: &'static str, at: OffsetDateTime) {
     recorder();

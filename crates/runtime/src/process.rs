@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{CommandFactory as _, FromArgMatches as _};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::de::DeserializeOwned;
 
 use crate::telemetry::{self, TelemetryConfig};
@@ -79,6 +80,7 @@ where
     }
 
     tracing::info!(version, "{name} starts");
+    open_as_many_files_as_it_may();
     match live(name, config, run) {
         Ok(()) => {
             tracing::info!("{name} stopped");
@@ -115,6 +117,15 @@ where
     });
     runtime.shutdown_timeout(BLOCKING_CALLS);
     result
+}
+
+/// Raises how many files and connections this process may have open to the most that it may raise it to: what it is given at
+/// first, 1,024 on many machines, is for programs that could not do with more, and far fewer than the connections that a service takes.
+fn open_as_many_files_as_it_may() {
+    let limits = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limits.maximum, ..limits }) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
 }
 
 /// Says on stderr, since there is no telemetry yet, why the program does not even start.

@@ -38,6 +38,7 @@ use tonic::{
     body::Body,
     codegen::{BoxFuture, Service, http},
     server::NamedService,
+    service::interceptor::InterceptedService,
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
 };
 use tonic_types::StatusExt as _;
@@ -64,8 +65,11 @@ impl Service<http::Request<Body>> for Mute {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, _: http::Request<Body>) -> Self::Future {
-        Box::pin(std::future::pending())
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        Box::pin(async {
+            let _waited_for = request;
+            std::future::pending().await
+        })
     }
 }
 
@@ -119,8 +123,9 @@ impl Served {
         let listener = Listener::bind(&GrpcConfig { limits, drain_timeout: SOON, ..config }).await.unwrap();
         let (address, shutdown) = (listener.local_addr().unwrap(), Shutdown::new());
         let stop = shutdown.clone();
-        let serving =
-            tokio::spawn(async move { listener.serve::<Mute>(|server| server.add_service(Mute), &stop).await });
+        // Everybody is let in, as one and the same.
+        let mute = InterceptedService::new(Mute, listener.gate(|_| Ok(()), |(): &()| &()));
+        let serving = tokio::spawn(async move { listener.serve(|server| server.add_service(mute), &stop).await });
         Self { address, authority, shutdown, serving, _dir: dir }
     }
 
@@ -167,7 +172,11 @@ fn rustls_pem(pem: &[u8]) -> Vec<tokio_rustls::rustls::pki_types::CertificateDer
 
 /// The answer to a call of the mute service, if it comes within the time that its caller has.
 async fn call(channel: Channel, within: Duration) -> Option<Status> {
-    let request = http::Request::post("/test.Mute/Call").header("content-type", "application/grpc");
+    call_of("/test.Mute/Call", channel, within).await
+}
+
+async fn call_of(method: &str, channel: Channel, within: Duration) -> Option<Status> {
+    let request = http::Request::post(method).header("content-type", "application/grpc");
     let answer = timeout(within, channel.oneshot(request.body(Body::empty()).unwrap())).await.ok()?.unwrap();
     Some(Status::from_header_map(answer.headers()).unwrap_or_else(|| panic!("{answer:?}")))
 }
@@ -341,7 +350,24 @@ async fn a_call_takes_so_long_at_most() {
 
 #[tokio::test]
 async fn one_more_call_than_is_worked_at_is_refused() {
-    let served = Served::with(GrpcLimits { max_calls: 1, ..GrpcLimits::default() }).await;
+    refused_beside_another(GrpcLimits { max_calls: 1, ..GrpcLimits::default() }, "OVERLOADED").await;
+}
+
+#[tokio::test]
+async fn one_more_call_of_a_caller_than_he_may_have_is_refused() {
+    refused_beside_another(GrpcLimits { max_calls_of_one: 1, ..GrpcLimits::default() }, "TOO_MANY_CALLS_OPEN").await;
+}
+
+#[tokio::test]
+async fn how_it_fares_is_nothing_to_ask_here() {
+    let served = Served::with(GrpcLimits::default()).await;
+    let answer = call_of("/grpc.health.v1.Health/Check", served.channel().await, PATIENCE).await.unwrap();
+    assert_eq!(answer.code(), Code::Unimplemented);
+}
+
+/// Makes a call that is never answered, and another beside it, which is refused for that reason.
+async fn refused_beside_another(limits: GrpcLimits, reason: &str) {
+    let served = Served::with(limits).await;
     let first = tokio::spawn(call(served.channel().await, PATIENCE));
     let other = served.channel().await;
     let refused = async {
@@ -354,7 +380,9 @@ async fn one_more_call_than_is_worked_at_is_refused() {
     };
     let refused = timeout(PATIENCE, refused).await.unwrap();
     assert_eq!(refused.code(), Code::ResourceExhausted);
-    assert_eq!(refused.get_error_details().error_info().unwrap().reason, "OVERLOADED");
+    let details = refused.get_error_details();
+    assert_eq!(details.error_info().unwrap().reason, reason);
+    assert!(details.localized_message().is_some() && details.retry_info().is_some());
     first.abort();
 }
 

@@ -27,7 +27,10 @@ impl Worker {
     fn start(config: &str, arguments: &[&str]) -> Self {
         let file = tempfile::NamedTempFile::new().expect("a temporary file");
         std::fs::write(file.path(), config).expect("writing the configuration");
-        let mut child = Command::new(example())
+        // With few open files, as a login or a container has them.
+        let mut child = Command::new("sh")
+            .args(["-c", r#"ulimit -S -n 256; exec "$0" "$@""#])
+            .arg(example())
             .arg("--config")
             .arg(file.path())
             .args(arguments)
@@ -97,6 +100,16 @@ fn sigterm_finishes_what_is_in_flight_and_exits_with_0() {
     let (code, lines) = worker.end();
     assert_eq!(code, Some(0));
     assert!(lines.last().expect("a last line").contains(r#""message":"worker stopped""#), "{lines:#?}");
+}
+
+#[test]
+fn it_opens_as_many_files_as_it_may() {
+    let worker = Worker::start(QUICK, &[]);
+    worker.wait_for_line("working");
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", worker.child.id())).expect("its limits");
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).expect("that of open files");
+    let [soft, hard] = [3, 4].map(|column| files.split_whitespace().nth(column).expect("a number"));
+    assert_eq!(soft, hard);
 }
 
 #[test]

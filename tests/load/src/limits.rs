@@ -113,9 +113,7 @@ pub(crate) async fn grpc(mix: &mut Mix, writer: &Writer, senders: usize, lasting
     let shutdown = Shutdown::new();
     let stopped = shutdown.clone();
     let service = CollectorServiceServer::new(Echo);
-    let serving = tokio::spawn(async move {
-        listener.serve::<CollectorServiceServer<Echo>>(|server| server.add_service(service), &stopped).await
-    });
+    let serving = tokio::spawn(async move { listener.serve(|server| server.add_service(service), &stopped).await });
     // The same few over and over: what it costs to make them is not what is measured.
     let mut few = Vec::new();
     for _ in 0..1_000 {
@@ -145,7 +143,7 @@ pub(crate) async fn grpc(mix: &mut Mix, writer: &Writer, senders: usize, lasting
 
 /// PostgreSQL alone: a row a report, written as few statements. Reports a second.
 pub(crate) async fn postgres(mix: &mut Mix, server: &PostgresServer, lasting: Duration) -> anyhow::Result<f64> {
-    let mut connection = PgConnection::connect(&server.url()).await?;
+    let mut connection = PgConnection::connect(&server.url_beside()).await?;
     sqlx::raw_sql(
         r#"CREATE TABLE plain (
             data_set text COLLATE "C", period text COLLATE "C", org_unit text COLLATE "C", revision bigint NOT NULL,
