@@ -76,12 +76,21 @@ async fn what_is_in_quarantine_is_judged_again_and_counts_once() {
     assert!(retry(1, "99").await.stderr.contains("there is no message 99 in quarantine"));
 
     let left: Vec<_> = list(&[]).await.iter().map(|kept| kept["id"].to_string()).collect();
-    assert_eq!(left, [gone]);
+    assert_eq!(left, [gone.as_str()]);
     let all = list(&["--all"]).await;
     let done = all.iter().find(|kept| kept["id"].as_i64() == id.parse().ok()).unwrap();
     assert_eq!((&done["settled"], &done["retried_by"]), (&1.into(), &"lan".into()));
     let audited = tonghop(0, &["audit", "show", "--principal", "lan", "--database", &url, "--json"]).await.objects();
     assert_eq!(audited.len(), 3, "{audited:?}");
+
+    // Of the other nothing is left to do; kept it is.
+    assert_eq!(world.store.state().await.unwrap().quarantined, 1);
+    let close = ["quarantine", "close", &gone, "--database", &url, "--as", "lan", "--lang", "en"];
+    assert!(tonghop(0, &close).await.stdout.contains("is closed"));
+    assert_eq!(list(&[]).await.len(), 0);
+    assert_eq!(world.store.state().await.unwrap().quarantined, 0);
+    let closed = list(&["--all"]).await;
+    assert!(closed.iter().any(|kept| kept["id"].to_string() == gone && kept["closed_by"] == "lan"), "{closed:?}");
     world.verified().await;
     services.validator.assert_quiet();
 }

@@ -1,7 +1,8 @@
 //! SIGTERM under load: a service finishes what it has taken, says goodbye, and ends with code 0.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use messaging::{Outgoing, Publisher};
 use proto::pb::query::v1::WatchTotalsRequest;
 use tests::{Events, Load, World, checks::all_is_well, int, report, shaken};
 use tokio::{
@@ -98,6 +99,24 @@ async fn a_query_service_says_goodbye() {
     services.assert_quiet();
 }
 
+/// Goal: a connection to NATS can be closed also while NATS is away and so much waits for it that the client takes no more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_closes_while_nats_is_away() {
+    let world = World::start().await;
+    world.nats.kill_hard().await.unwrap();
+    let mut waiting = tokio::task::JoinSet::new();
+    for number in 0..1_000 {
+        let publisher = Publisher::new(world.connection.clone());
+        let (subject, message_id) = ("reports.submitted.0".to_owned(), number.to_string());
+        let message = Outgoing { subject, message_id, content_type: None, payload: Vec::new().into() };
+        waiting.spawn(async move { publisher.publish(&message).await.is_err() });
+    }
+    // As long as a publisher waits for its answer; those who found no place wait longer.
+    assert!(waiting.join_next().await.unwrap().unwrap());
+    tokio::time::timeout(tests::PATIENCE, world.connection.clone().close()).await.expect("the connection closes");
+    waiting.shutdown().await;
+}
+
 /// Goal: a client that connected and says nothing does not hold a collector or a query service past its drain timeout of
 /// ten seconds, and both end well: nobody is owed anything.
 #[tokio::test(flavor = "multi_thread")]
@@ -121,7 +140,7 @@ async fn a_silent_client_does_not_hold_up_the_end() {
     services.collector.terminate();
     services.query.terminate();
     let (collector, query) = tokio::join!(services.collector.ended(), services.query.ended());
-    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    assert!(began.elapsed() < tests::PATIENCE, "{:?}", began.elapsed());
     assert_eq!((collector, query), (Some(0), Some(0)));
     drop(silent);
     services.validator.assert_quiet();

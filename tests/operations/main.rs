@@ -114,6 +114,7 @@ fn every_panel_asks_for_something_and_the_dashboard_shows_every_metric() {
     }
     // What is a matter of alerts alone, or the denominator of what is shown.
     let elsewhere = [
+        "tonghop_aggregator_quarantined_total",
         "tonghop_audit_chain_broken",
         "tonghop_database_archive_failures",
         "tonghop_partitions",

@@ -40,6 +40,7 @@ impl Batch {
         match body {
             Body::Judged(judged) => self.judged.extend(judged),
             Body::Quarantined { log_sequence, subject, error, payload } => {
+                NUMBERS.unreadable.increment(1);
                 tracing::error!(
                     position = position.0,
                     log_sequence,
@@ -96,7 +97,13 @@ async fn count(
     let relay = Relay::start(Arc::clone(shared), partition);
     let mut rested_at = Instant::now();
     let counted = loop {
-        let (batch, turn) = match gather(shared, partition, &mut verdicts, fence, rested_at, stop).await {
+        let gathered = tokio::select! {
+            biased;
+            // Also while there is nothing to count: what was counted last would stay in the outbox until something is.
+            () = relay.gives_up() => break Err("events could not be published; they are in the outbox".into()),
+            gathered = gather(shared, partition, &mut verdicts, fence, rested_at, stop) => gathered,
+        };
+        let (batch, turn) = match gathered {
             Gathered::Batch(batch, turn) => (Batch { settled_up_to, ..batch }, turn),
             Gathered::Stopped => break Ok(()),
             Gathered::NewEpoch => break Err("totals were put right meanwhile".into()),
@@ -113,9 +120,6 @@ async fn count(
                 fence.position = up_to;
                 settled_up_to = settled_up_to.max(last.unwrap_or_default());
                 relay.publish(fence.position, committed_at, events).await;
-                if relay.has_ended() {
-                    break Err("events could not be published; they are in the outbox".into());
-                }
             }
             Err(error) => break Err(error.into()),
         }

@@ -55,9 +55,9 @@ impl Relay {
         }
     }
 
-    /// Whether it gave up.
-    pub(crate) fn has_ended(&self) -> bool {
-        self.committed.is_closed()
+    /// Waits until it gives up: what it has not published by then is in the outbox.
+    pub(crate) async fn gives_up(&self) {
+        self.committed.closed().await;
     }
 
     /// Waits until everything that was handed over is published.

@@ -65,7 +65,7 @@ pub(crate) async fn run(shared: &Shared) {
             }
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "totals cannot be recomputed; trying again");
-                tokio::time::sleep(backoff.next_delay()).await;
+                tokio::time::sleep(backoff.next_delay().max(begun.elapsed() * 9)).await;
             }
         }
     }
@@ -82,6 +82,10 @@ async fn next(shared: &Shared) -> Result<(), StoreError> {
             None => return Ok(()),
         },
     };
+    // Before the totals: when everything was looked at last is noted with them, and until it is, somebody is told that it was not.
+    if only.is_none() {
+        check_audit_log(shared).await?;
+    }
     let found = shared.store.reconcile(only.as_ref(), Timestamp::from(now)).await?;
     for Mismatch { data_set, period, org_unit, level, stored, recomputed } in &found.listed {
         tracing::error!(
@@ -97,7 +101,7 @@ async fn next(shared: &Shared) -> Result<(), StoreError> {
     let (totals, mismatches) = (found.totals_checked, found.mismatches);
     let of = only.as_ref().map_or_else(|| "everything".to_owned(), |(data_set, period)| format!("{data_set} {period}"));
     tracing::debug!(of, totals, mismatches, "recomputed totals");
-    if only.is_none() { check_audit_log(shared).await } else { Ok(()) }
+    Ok(())
 }
 
 /// Recomputes the chains of the audit log. What was cut from their ends only shows beside anchors, which are not here.

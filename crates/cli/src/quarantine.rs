@@ -8,7 +8,7 @@ use store::{Kept, Quarantined, Store, StoreError};
 
 use crate::{
     Ended,
-    args::{QuarantineCommand, QuarantineList, QuarantineRetry, QuarantineShow},
+    args::{QuarantineClose, QuarantineCommand, QuarantineList, QuarantineRetry, QuarantineShow},
     audit,
     number::{count, instant_local, instant_rfc3339},
     output::{Failure, Output, both},
@@ -23,6 +23,7 @@ pub(crate) async fn run(command: &QuarantineCommand, output: &Output) -> Result<
         QuarantineCommand::List(args) => list(args, output).await,
         QuarantineCommand::Show(args) => show(args, output).await,
         QuarantineCommand::Retry(args) => retry(args, output).await,
+        QuarantineCommand::Close(args) => close(args, output).await,
     }
 }
 
@@ -111,6 +112,22 @@ async fn retry(args: &QuarantineRetry, output: &Output) -> Result<Ended, Failure
     Ok(ended)
 }
 
+async fn close(args: &QuarantineClose, output: &Output) -> Result<Ended, Failure> {
+    let store = verify::open(&args.database.config()?).await?;
+    find(&store, &args.ids).await?;
+    audit::operated(&store, &args.by.principal, "quarantine close", &json!({ "ids": args.ids })).await?;
+    let now = Timestamp::from(SystemClock.now());
+    for id in &args.ids {
+        store.quarantine_closed(*id, &args.by.principal, now).await.map_err(|error| cannot_read(&error))?;
+        output.result(
+            || json!({ "id": id, "closed": true }),
+            || output.say(&both(format!("thông điệp {id} đã được đóng"), format!("message {id} is closed"))),
+        );
+    }
+    store.close().await;
+    Ok(Ended::Well)
+}
+
 fn failure(id: i64, error: &RetryError) -> Failure {
     match error {
         RetryError::Gone(sequence) => Failure::new(both(
@@ -132,11 +149,14 @@ fn object(kept: &Kept) -> Value {
         found_at,
         retried_at,
         retried_by,
+        closed,
         settled,
     } = kept;
+    let (closed_by, closed_at) = closed.as_ref().map(|(by, at)| (by, instant_rfc3339(*at))).unzip();
     json!({
         "id": id, "found_at": instant_rfc3339(*found_at), "subject": subject, "log_sequence": log_sequence, "error": error,
         "bytes": payload.len(), "retried_at": retried_at.map(instant_rfc3339), "retried_by": retried_by, "settled": settled,
+        "closed_at": closed_at, "closed_by": closed_by,
     })
 }
 
@@ -147,6 +167,7 @@ fn said(kept: &Kept, output: &Output) -> String {
         found_at,
         retried_at,
         retried_by,
+        closed,
         settled,
     } = kept;
     let mut text = format!("{id}  {}  {subject} {log_sequence}: {error}", instant_local(*found_at));
@@ -154,6 +175,11 @@ fn said(kept: &Kept, output: &Output) -> String {
         let at = instant_local(*at);
         let again = both(format!("{by} cho xét lại lúc {at}"), format!("judged again at {at} by {by}"));
         text.push_str(&format!("  {}", output.say(&again)));
+    }
+    if let Some((by, at)) = closed {
+        let at = instant_local(*at);
+        let done = both(format!("{by} đã đóng lúc {at}"), format!("closed at {at} by {by}"));
+        text.push_str(&format!("  {}", output.say(&done)));
     }
     if *settled > 0 {
         let settled = count(*settled);

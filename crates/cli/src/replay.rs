@@ -31,10 +31,16 @@ pub(crate) async fn run(args: &args::Replay, output: &Output) -> Result<Ended, F
     let replay = tools.replay(&store, &args.by.principal, "replay", &detail);
     let done = replay.correct(&found.wrong).await.map_err(|error| cannot(&error))?;
     connection.close().await;
-    // What the reconciler knows of wrong totals is over.
-    let after = store.reconcile(None, Timestamp::from(SystemClock.now())).await.map_err(|error| cannot(&error))?;
-    store.close().await;
     output.result(|| object(&done), || said(&done, output));
+    // What the reconciler knows of wrong totals is over.
+    let after = store.reconcile(None, Timestamp::from(SystemClock.now())).await.map_err(|error| {
+        Failure::caused(
+            "số tổng hợp đã được sửa, nhưng không so sánh lại được",
+            "the totals were put right, and cannot be compared again",
+            &error,
+        )
+    })?;
+    store.close().await;
     Ok(verify::tell(&after, output))
 }
 

@@ -114,10 +114,13 @@ impl Connection {
         Ok(Self { client, context, answer_within })
     }
 
-    /// Sends what is buffered and closes the connection. Acknowledgements that are awaited must have come before.
+    /// Sends what is buffered and closes the connection, or gives it up where it is away: the client takes no word then once what
+    /// waits for the next connection fills its queue. Acknowledgements that are awaited must have come before.
     pub async fn close(self) {
-        if let Err(error) = self.client.drain().await {
-            tracing::debug!(%error, "the NATS connection was closed already");
+        match tokio::time::timeout(self.answer_within, self.client.drain()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "the NATS connection was closed already"),
+            Err(_) => tracing::warn!("the NATS connection is away; what waited for it is given up"),
         }
     }
 }

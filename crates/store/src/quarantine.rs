@@ -1,7 +1,7 @@
 //! The table `quarantine`: messages that could not be read.
 
 use domain::{Timestamp, settle::Position};
-use sqlx::{PgConnection, Row as _, postgres::PgRow};
+use sqlx::{AssertSqlSafe, PgConnection, Row as _, postgres::PgRow};
 use time::OffsetDateTime;
 
 use crate::{Store, StoreError, signed, unsigned};
@@ -20,6 +20,13 @@ pub struct Quarantined {
     /// Its bytes, cut to a bound.
     pub payload: Vec<u8>,
 }
+
+/// Of the rows of `quarantine`, those that somebody has to look at, until they are closed: a message of reports while none of them has a
+/// fate, any other while nobody gave it to be judged again.
+pub(crate) const OPEN: &str =
+    "(quarantine.closed_at IS NULL AND CASE WHEN starts_with(quarantine.subject, 'reports.submitted.')
+    THEN NOT EXISTS (SELECT FROM submission WHERE submission.log_sequence = quarantine.log_sequence)
+    ELSE quarantine.retried_at IS NULL END)";
 
 pub(crate) async fn insert(
     connection: &mut PgConnection,
@@ -55,29 +62,51 @@ pub struct Kept {
     pub retried_at: Option<Timestamp>,
     /// Who gave it.
     pub retried_by: Option<String>,
+    /// Who said that nothing is left to do about it, and when.
+    pub closed: Option<(String, Timestamp)>,
     /// How many of its reports have a fate by now.
     pub settled: u64,
 }
 
 impl Store {
-    /// The messages in quarantine, newest first: those with some ids, or without, those of which no report has a fate.
+    /// The messages in quarantine, newest first: those with some ids, or without, those that somebody has to look at: nobody closed them, and
+    /// no report of theirs has a fate, or, where it is a verdict that could not be read, nobody gave it to be judged again.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn quarantine(&self, ids: &[i64], also_settled: bool, most: u32) -> Result<Vec<Kept>, StoreError> {
-        let rows = sqlx::query(
+        let rows = sqlx::query(AssertSqlSafe(format!(
             "SELECT quarantine.*, settled.settled FROM quarantine CROSS JOIN LATERAL (
                  SELECT count(*) AS settled FROM submission
                  WHERE starts_with(quarantine.subject, 'reports.submitted.') AND submission.log_sequence = quarantine.log_sequence
              ) AS settled
-             WHERE CASE WHEN $1 = '{}' THEN $2 OR settled.settled = 0 ELSE id = ANY ($1) END ORDER BY id DESC LIMIT $3",
-        )
+             WHERE CASE WHEN $1 = '{{}}' THEN $2 OR {OPEN} ELSE id = ANY ($1) END ORDER BY id DESC LIMIT $3"
+        )))
         .bind(ids)
         .bind(also_settled)
         .bind(i64::from(most))
         .fetch_all(&self.pool)
         .await?;
         rows.iter().map(read).collect()
+    }
+
+    /// Notes that nothing is left to do about a message, and about what else was kept of it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn quarantine_closed(&self, id: i64, by: &str, now: Timestamp) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE quarantine SET closed_at = $2, closed_by = $3 FROM quarantine AS named
+             WHERE named.id = $1 AND (quarantine.id = named.id
+                 OR quarantine.log_sequence = named.log_sequence AND quarantine.subject = named.subject)
+                 AND quarantine.closed_at IS NULL",
+        )
+        .bind(id)
+        .bind(OffsetDateTime::from(now))
+        .bind(by)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
     }
 
     /// Notes that a message was given to be judged again.
@@ -108,6 +137,9 @@ fn read(row: &PgRow) -> Result<Kept, StoreError> {
         found_at: Timestamp::from(row.try_get::<OffsetDateTime, _>("found_at")?),
         retried_at: row.try_get::<Option<OffsetDateTime>, _>("retried_at")?.map(Timestamp::from),
         retried_by: row.try_get("retried_by")?,
+        closed: row
+            .try_get::<Option<String>, _>("closed_by")?
+            .zip(row.try_get::<Option<OffsetDateTime>, _>("closed_at")?.map(Timestamp::from)),
         settled: unsigned(row.try_get("settled")?, "count")?,
     })
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use domain::{DataSetCode, LevelCode, OrgUnitCode, Period, settle::Position};
-use sqlx::{Row as _, postgres::PgRow};
+use sqlx::{AssertSqlSafe, Row as _, postgres::PgRow};
 
-use crate::{Store, StoreError, lease::LOCK_CLASS, unsigned};
+use crate::{Store, StoreError, lease::LOCK_CLASS, quarantine::OPEN, unsigned};
 
 /// How the database stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct State {
     pub outbox: u64,
     /// The oldest of them: the partition and the position the batch reached.
     pub oldest_unpublished: Option<(u16, Position)>,
-    /// Messages in quarantine.
+    /// Messages in quarantine that somebody has to look at.
     pub quarantined: u64,
     /// Bytes on disk.
     pub bytes: u64,
@@ -106,15 +106,15 @@ impl Store {
         .bind(i64::from(LOCK_CLASS))
         .fetch_all(&self.pool)
         .await?;
-        let row = sqlx::query(
+        let row = sqlx::query(AssertSqlSafe(format!(
             "SELECT (SELECT count(*) FROM outbox) AS outbox,
-                (SELECT count(*) FROM quarantine) AS quarantined,
+                (SELECT count(DISTINCT (subject, log_sequence)) FROM quarantine WHERE {OPEN}) AS quarantined,
                 pg_database_size(current_database()) AS bytes,
                 extract(epoch FROM now() - archiver.last_archived_time)::float8 AS archived,
                 archiver.failed_count AS archive_failures,
                 (SELECT extract(epoch FROM max(replay_lag))::float8 FROM pg_stat_replication) AS replication_lag
-             FROM pg_stat_archiver archiver",
-        )
+             FROM pg_stat_archiver archiver"
+        )))
         .fetch_one(&self.pool)
         .await?;
         let oldest = sqlx::query("SELECT partition, position FROM outbox ORDER BY position LIMIT 1")

@@ -439,6 +439,8 @@ impl Store {
     pub async fn reconcile(&self, only: Option<&OfPeriod>, now: Timestamp) -> Result<Verification, StoreError> {
         let mut transaction = self.pool.begin().await?;
         sqlx::query(ONE_SNAPSHOT).execute(&mut *transaction).await?;
+        // One at a time, and before there is a snapshot: what another keeps meanwhile could not be changed by this one in the end.
+        sqlx::query("LOCK TABLE reconciliation IN SHARE ROW EXCLUSIVE MODE").execute(&mut *transaction).await?;
         recompute(&mut transaction, only.map(std::slice::from_ref)).await?;
         let found = found(&mut transaction).await?;
         let (at, position) = (OffsetDateTime::from(now), signed(found.position.0));

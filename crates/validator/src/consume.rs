@@ -20,7 +20,12 @@ pub(crate) async fn run(connection: Connection, judge: Arc<Judge>, shutdown: Shu
     let publisher = Publisher::new(connection.clone());
     let mut backoff = backoff();
     while !shutdown.is_requested() {
-        match SubmittedBatches::join(&connection, TOGETHER).await {
+        let joined = tokio::select! {
+            biased;
+            () = shutdown.requested() => return,
+            joined = SubmittedBatches::join(&connection, TOGETHER) => joined,
+        };
+        match joined {
             Ok(mut batches) => {
                 backoff.reset();
                 judge_until_broken(&mut batches, &publisher, &judge, &shutdown).await;

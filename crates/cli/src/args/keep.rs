@@ -50,7 +50,7 @@ pub(crate) struct Restored {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum QuarantineCommand {
-    /// List the messages of which no report has a fate yet, the newest first
+    /// List the messages that somebody has to look at, the newest first: no report of theirs has a fate, and nobody closed them
     List(QuarantineList),
     /// Show a message
     Show(QuarantineShow),
@@ -58,13 +58,17 @@ pub(crate) enum QuarantineCommand {
     ///
     /// Their reports keep their places in the log: each counts once, however often this is done.
     Retry(QuarantineRetry),
+    /// Say of messages that nothing is left to do about them
+    ///
+    /// They are kept, and not listed or counted any more: what was never a report, or was sent again by whoever sent it.
+    Close(QuarantineClose),
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct QuarantineList {
     #[command(flatten)]
     pub(crate) database: Database,
-    /// Also those whose reports have their fates by now
+    /// Also those whose reports have their fates by now, and those that were closed
     #[arg(long)]
     pub(crate) all: bool,
     /// How many to show
@@ -86,6 +90,17 @@ pub(crate) struct QuarantineRetry {
     pub(crate) database: Database,
     #[command(flatten)]
     pub(crate) nats: Nats,
+    /// Their numbers
+    #[arg(required = true, num_args = 1..=1_000)]
+    pub(crate) ids: Vec<i64>,
+    #[command(flatten)]
+    pub(crate) by: By,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct QuarantineClose {
+    #[command(flatten)]
+    pub(crate) database: Database,
     /// Their numbers
     #[arg(required = true, num_args = 1..=1_000)]
     pub(crate) ids: Vec<i64>,
