@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use domain::{
     OrgUnitCode, Period, PeriodType, UnitVersion,
-    catalogue::{DataElement, DataSetParts, Goal, SpaceAggregation, Target, ValueType},
+    catalogue::{DataElement, DataSetParts, Goal, SpaceAggregation, Target, TimeAggregation, ValueType},
 };
 use serde::Deserialize;
 
@@ -109,6 +109,10 @@ fn read_row<'e>(place: Place<'_>, row: Row, known: &Known<'e>, faults: &mut Faul
     }
     let due = due.and_then(|text| day::read((place, "due"), &text, faults));
     let target = known.elements.find(place, &element, faults)?;
+    if due.is_some() && period.is_none() && target.element.time_aggregation == TimeAggregation::Sum {
+        // Whether all there ever was is to reach the goal by then, or each period's own, nobody could tell.
+        faults.add(place, format!("`{element}` is added up over time; with due name the period whose sum is meant"));
+    }
     check_target(place, target, option.as_deref(), faults)?;
     let wanted = read_goal(place, &goal, &target.element, known.elements, faults)?;
     if let Wanted::Of { element, .. } = wanted {

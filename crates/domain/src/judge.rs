@@ -85,8 +85,14 @@ pub fn weigh(catalogue: &Catalogue, data_set: &DataSet, report: Report, context:
         refuse_closed(catalogue, data_set, report.key.period, context.received_at, &mut violations);
     }
     if let Content::Values(values) = &report.content {
+        let vintage = catalogue.vintage(data_set, report.key.period);
+        let unit = vintage.find(report.key.org_unit.as_str());
+        // Of a unit whose level does not fill one of its cells a rule asks what the unit may not say.
+        let fills = |cell: usize| {
+            unit.zip(data_set.cells().get(cell)).is_none_or(|(unit, cell)| catalogue.fills(cell, vintage, unit))
+        };
         for rule in data_set.rules() {
-            if let Some(message) = rule.check(values, context.previous) {
+            if let Some(message) = rule.check(values, context.previous).filter(|_| rule.cells().all(fills)) {
                 let severity = if rule.looks_back() { Severity::Warning } else { rule.severity };
                 let (reason, field) = (Reason::RuleBroken, rule.id.clone());
                 violations.push(Violation { reason, severity, field, message });
@@ -154,8 +160,9 @@ fn warn_of_outlier(data_set: &DataSet, place: usize, values: &Values, history: &
         field: cell.to_string(),
         message: Message {
             vi: format!(
-                "{}: {value_vi} khác thường so với các kỳ trước của đơn vị (thường từ {low_vi} đến {high_vi}); hãy kiểm tra lại.",
-                cell.element.name_vi
+                "{}{}: {value_vi} khác thường so với các kỳ trước của đơn vị (thường từ {low_vi} đến {high_vi}); hãy kiểm tra lại.",
+                cell.element.name_vi,
+                cell.option.as_ref().map_or(String::new(), |option| format!(" – {}", option.name_vi))
             ),
             en: format!(
                 "{cell}: {value_en} is unlike the unit's earlier values, by which {low_en} to {high_en} is usual; please check"

@@ -150,6 +150,8 @@ impl Notation {
     /// What digits with separators at the wrong places may be meant for, in this notation: the whole number of all digits,
     /// or a number with decimals after the last separator.
     fn likely(self, negative: bool, digits: &str) -> Vec<String> {
+        // Nothing stands after what trails.
+        let digits = digits.trim_end_matches(|c: char| !c.is_ascii_digit());
         let mut parts: Vec<&str> =
             digits.split(|c: char| !c.is_ascii_digit()).filter(|part| !part.is_empty()).collect();
         let separators: Vec<char> = digits.chars().filter(|c| !c.is_ascii_digit()).collect();
@@ -164,6 +166,9 @@ impl Notation {
             // Digits grouped by threes as English does, or a group that went wrong.
             1 => vec![as_whole, as_decimal],
             _ if all_alike => vec![as_whole],
+            // No space stands before decimals, and what groups in this notation groups where three digits follow.
+            _ if separators.last().is_some_and(|last| is_space(*last)) => vec![as_whole],
+            _ if last.len() == 3 && separators.last().copied() == self.group => vec![as_whole],
             // Separators of several kinds: the last stood before the decimals.
             _ => vec![as_decimal],
         }
@@ -393,6 +398,9 @@ mod tests {
             ("1'205", COUNT, separators(&["1.205"])),
             ("1.205", decimal, NumberError::Ambiguous { whole: "1205".to_owned(), decimal: "1,205".to_owned() }),
             ("1 205 627", COUNT, NumberError::Spaces { likely: likely(&["1.205.627"]) }),
+            ("1.205 627", COUNT, NumberError::Spaces { likely: likely(&["1.205.627"]) }),
+            ("1.234.000,", COUNT, separators(&["1.234.000"])),
+            ("1 234.000", COUNT, NumberError::Spaces { likely: likely(&["1.234.000"]) }),
             ("1\u{a0}205", COUNT, NumberError::Spaces { likely: likely(&["1.205"]) }),
             ("92,3", COUNT, NumberError::NotWhole { likely: Vec::new() }),
             ("92,0", COUNT, NumberError::NotWhole { likely: likely(&["92"]) }),

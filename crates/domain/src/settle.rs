@@ -113,8 +113,9 @@ impl Claim {
     /// What a sender said, cut to the bound; none of it where it looks like personal data, typed in a wrong place.
     #[must_use]
     pub fn said(text: &str) -> String {
-        let cut = Self::cut(text);
-        if words::personal_data(&cut).is_some() { String::new() } else { cut }
+        // What stands at the bound is looked at as a whole before it is cut.
+        let beginning: String = text.chars().filter(|c| !c.is_control()).take(4 * Self::TEXT_LIMIT).collect();
+        if words::personal_data(&beginning).is_some() { String::new() } else { Self::cut(&beginning) }
     }
 
     /// What a readable report is about.

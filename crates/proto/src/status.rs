@@ -24,9 +24,21 @@ pub fn invalid_report(violations: &Violations) -> Status {
     bad_request("report.", violations)
 }
 
+/// The most bytes of violations in a status, or one violation. A status travels in headers, in base64, and clients take 8 KiB of those:
+/// with more the caller would read that the connection failed, and try again.
+const MOST_BYTES: usize = 4 * 1024;
+
 fn bad_request(prefix: &str, violations: &Violations) -> Status {
+    // What is wrong with the report as a whole has no field of its own.
+    let named = |field: &str| format!("{prefix}{field}").trim_end_matches('.').to_owned();
+    let mut bytes = 0;
     let fields = violations.list().iter().map(|Violation { reason, field, message: Message { vi, en }, .. }| {
-        FieldViolation::new(format!("{prefix}{field}"), format!("{reason}: {en} / {vi}"))
+        FieldViolation::new(named(field), format!("{reason}: {en} / {vi}"))
+    });
+    let fields = fields.take_while(|told| {
+        let is_first = bytes == 0;
+        bytes += told.field.len() + told.description.len();
+        is_first || bytes <= MOST_BYTES
     });
     let mut details = ErrorDetails::new();
     details.set_bad_request(fields.collect::<Vec<_>>());
@@ -38,7 +50,7 @@ fn bad_request(prefix: &str, violations: &Violations) -> Status {
     let more = if count > 1 { format!(" (and {} more)", count - 1) } else { String::new() };
     Status::with_error_details(
         Code::InvalidArgument,
-        format!("{prefix}{}: {}{more}", first.field, first.message.en),
+        format!("{}: {}{more}", named(&first.field), first.message.en),
         details,
     )
 }

@@ -116,7 +116,7 @@ pub enum StoreError {
     Malformed(&'static str),
     /// A catalogue gives the numbers of stored reports another meaning.
     #[error(
-        "cell {place} of data set {data_set}, {cell}, was reported on and is not there any more as it was; add cells at the end, or a data set"
+        "cell {place} of data set {data_set}, {cell}, was reported on and is not there any more as it was; add cells at the end, or a data set; a new option is a line of `cells` of its own there"
     )]
     CellMoved {
         /// The form.

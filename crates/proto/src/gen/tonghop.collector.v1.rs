@@ -59,11 +59,12 @@ pub struct Acknowledgement {
 /// Why a report of a stream was not taken: what a status with its details says for a single one.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Refusal {
-    /// The gRPC status code that Submit would have answered with: 3 INVALID_ARGUMENT or 14 UNAVAILABLE.
+    /// The gRPC status code that Submit would have answered with: 3 INVALID_ARGUMENT, 7 PERMISSION_DENIED, 8 RESOURCE_EXHAUSTED or
+    /// 14 UNAVAILABLE. With 7 the sender lacks a grant: the same report is taken once it is granted, and not before.
     #[prost(int32, tag = "1")]
     pub code: i32,
-    /// A stable reason: that of the first violation, or "LOG_FULL", "LOG_UNAVAILABLE",
-    /// "SHUTTING_DOWN".
+    /// A stable reason: that of the first violation, or "NOT_GRANTED", "LOG_FULL", "LOG_UNAVAILABLE", "COUNTING_BEHIND",
+    /// "SHUTTING_DOWN", and those of limits.
     #[prost(string, tag = "2")]
     pub reason: ::prost::alloc::string::String,
     /// What is wrong, in Vietnamese and in English.
@@ -71,7 +72,7 @@ pub struct Refusal {
     pub message_vi: ::prost::alloc::string::String,
     #[prost(string, tag = "4")]
     pub message_en: ::prost::alloc::string::String,
-    /// Everything that is wrong with the report.
+    /// Everything that is wrong with the report; nothing where it is not the report that is wrong.
     #[prost(message, repeated, tag = "5")]
     pub violations: ::prost::alloc::vec::Vec<super::super::report::v1::Violation>,
     /// Set where sending the same submission again may help: not before that much time.
@@ -176,6 +177,8 @@ pub mod collector_service_client {
         /// INVALID_ARGUMENT with google.rpc.BadRequest and ErrorInfo: the report can never count; mend it, do not repeat it.
         /// UNAVAILABLE or RESOURCE_EXHAUSTED with google.rpc.RetryInfo: nothing is known to be kept; send the same submission
         /// again under the same id. So too after DEADLINE_EXCEEDED or a broken connection.
+        /// PERMISSION_DENIED: the sender may not report for that unit and form; the report is taken once that is granted.
+        /// UNAUTHENTICATED: the sender's credentials are not believed.
         pub async fn submit(
             &mut self,
             request: impl tonic::IntoRequest<super::SubmitRequest>,
@@ -255,6 +258,8 @@ pub mod collector_service_server {
         /// INVALID_ARGUMENT with google.rpc.BadRequest and ErrorInfo: the report can never count; mend it, do not repeat it.
         /// UNAVAILABLE or RESOURCE_EXHAUSTED with google.rpc.RetryInfo: nothing is known to be kept; send the same submission
         /// again under the same id. So too after DEADLINE_EXCEEDED or a broken connection.
+        /// PERMISSION_DENIED: the sender may not report for that unit and form; the report is taken once that is granted.
+        /// UNAUTHENTICATED: the sender's credentials are not believed.
         async fn submit(
             &self,
             request: tonic::Request<super::SubmitRequest>,
