@@ -108,8 +108,22 @@ impl Agent<'_> {
         self.files = left.into_iter().map(|name| (name, Sending::default())).collect();
         self.spool_all().await?;
         self.forget_orphans().await?;
+        let mut told = None;
         loop {
-            let waiting = self.look().await?;
+            let waiting = match self.look().await {
+                Ok(waiting) => {
+                    told = None;
+                    waiting
+                }
+                // A network share that is away for a moment, a disk that is full: whoever stays looks again.
+                Err(failure) if !self.args.once => {
+                    if told.replace(failure.message.en.clone()).as_ref() != Some(&failure.message.en) {
+                        self.output.remark(&failure.message);
+                    }
+                    0
+                }
+                Err(failure) => return Err(failure),
+            };
             if self.args.once && self.files.is_empty() && waiting == 0 {
                 return Ok(if self.is_any_refused { Ended::Badly } else { Ended::Well });
             }
@@ -143,6 +157,10 @@ impl Agent<'_> {
         let room = AT_A_TIME.saturating_sub(self.files.len());
         let looked = self.folder.take(self.args.quiet_for, room).map_err(|error| unreadable(&error))?;
         self.files.extend(looked.taken.into_iter().map(|name| (name, Sending::default())));
+        // Also those that a look took which then failed.
+        for name in self.folder.sending().map_err(|error| unreadable(&error))? {
+            self.files.entry(name).or_default();
+        }
         self.spool_all().await?;
         let spooled: Vec<(OsString, String)> =
             self.files.iter().filter_map(|(name, file)| Some((name.clone(), file.batch.clone()?))).collect();

@@ -22,6 +22,7 @@ pub(crate) async fn run(args: &args::Explain, output: &Output) -> Result<Ended, 
     let peer = Peer::query(query, credentials);
     let mut client = QueryServiceClient::new(peer.connect().await?);
     let (mut listed, mut added, mut page_token) = (0_i64, 0_i128, String::new());
+    let mut period = period.clone();
     let (sum, decimals, contributing) = loop {
         let request = ListContributionsRequest {
             org_unit: org_unit.clone(),
@@ -39,6 +40,8 @@ pub(crate) async fn run(args: &args::Explain, output: &Output) -> Result<Ended, 
             (listed, added) = (listed + 1, added + i128::from(contribution.value));
         }
         page_token = page.next_page_token;
+        // Which one `latest` is may change between two pages.
+        period = page.period;
         // A page may be empty and not be the last.
         if page_token.is_empty() || output.is_closed() {
             break (page.sum, page.decimals, page.contributing);

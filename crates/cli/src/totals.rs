@@ -55,7 +55,8 @@ pub(crate) async fn run(args: &args::Totals, output: &Output) -> Result<Ended, F
             let request = ListChildTotalsRequest {
                 org_unit: org_unit.clone(),
                 data_set: data_set.clone(),
-                period: period.clone(),
+                // Which one `latest` is may change between two questions.
+                period: totals.period.clone(),
                 page_size: PAGE,
                 page_token,
             };

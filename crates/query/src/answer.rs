@@ -230,7 +230,7 @@ pub(crate) fn report(catalogue: &Catalogue, question: Question, standing: Option
         reported: values.is_some(),
         revision: Some(revision.get()),
         received_at: Some(proto::timestamp(received_at)),
-        on_time,
+        on_time: on_time && values.is_some(),
         values: values.map(|values: Values| proto::report::values(data_set, &values)).unwrap_or_default(),
         warnings: proto::report::violations(&warnings),
         warnings_omitted: i32::try_from(warnings.omitted()).unwrap_or(i32::MAX),

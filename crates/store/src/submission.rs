@@ -128,13 +128,18 @@ impl Store {
     /// When the database fails.
     pub async fn submission(&self, id: SubmissionId, asked_by: &str) -> Result<Option<Submission>, StoreError> {
         let row = sqlx::query(
-            "SELECT submission.*, count(*) OVER () - 1 AS repeated, report.revision AS current_revision,
+            "SELECT submission.*, chosen.repeated, report.revision AS current_revision,
                  report.submission_id = submission.submission_id AS counts
              FROM (
-                 SELECT * FROM submission WHERE submission_id = $1 AND fate <> 'REJECTED'
-                 UNION ALL SELECT * FROM submission WHERE submission_id = $1 AND fate = 'REJECTED'
-             ) AS submission LEFT JOIN report USING (data_set, period, org_unit)
-             ORDER BY submission.principal <> $2, fate = 'DUPLICATE', submission.principal <> $2 AND fate = 'REJECTED', log_sequence DESC, log_index DESC LIMIT 1",
+                 SELECT log_sequence, log_index, count(*) OVER () - 1 AS repeated FROM (
+                     SELECT log_sequence, log_index, principal, fate FROM submission WHERE submission_id = $1 AND fate <> 'REJECTED'
+                     UNION ALL
+                     SELECT log_sequence, log_index, principal, fate FROM submission WHERE submission_id = $1 AND fate = 'REJECTED'
+                 ) AS entry
+                 ORDER BY principal <> $2, fate = 'DUPLICATE', principal <> $2 AND fate = 'REJECTED', log_sequence DESC, log_index DESC
+                 LIMIT 1
+             ) AS chosen JOIN submission USING (log_sequence, log_index)
+             LEFT JOIN report USING (data_set, period, org_unit)",
         )
         .bind(id.0)
         .bind(asked_by)

@@ -62,6 +62,10 @@ pub(super) fn read(file: &Path, public_key: &str) -> Result<Vec<Anchor>, Failure
             "the public key must be written in hexadecimal",
         ))
     })?;
+    // A last line that does not end is one whose writing was cut off: the next anchor takes its place.
+    let whole = content.rfind('\n').map_or("", |end| &content[..=end]);
+    let is_torn = serde_json::from_str::<Line>(&content[whole.len()..]).is_err();
+    let content = if is_torn { whole } else { &content };
     let lines = (1..).zip(content.lines());
     let anchors = lines.map(|(number, line)| {
         anchor(line, &key).ok_or_else(|| {
@@ -149,5 +153,7 @@ mod tests {
         );
         fs::write(&file, line.replace("\"number\":3", "\"number\":2")).unwrap();
         assert!(read(&file, &our_public).is_err());
+        fs::write(&file, format!("{line}\n{}", &line[..line.len() / 2])).unwrap();
+        assert_eq!(read(&file, &our_public).unwrap().len(), 1, "what was cut off while it was written is none");
     }
 }
