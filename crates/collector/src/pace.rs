@@ -6,6 +6,9 @@
 //! the last seconds, times the limit over how far behind they are. So counting comes to be behind by about the limit, with several
 //! collectors by as many times the limit, and when there is much to catch up with a part is still let in. They are let in evenly: as
 //! many at once as one transaction counted would go from stage to stage together, and all but one would wait.
+//!
+//! Streams and calls of a single report wait in lines of their own, and each has half of the turns, or what the other leaves. In one
+//! line thousands of callers would each have as many turns as a stream, on which a province sends for all of its communes.
 
 use std::{
     collections::VecDeque,
@@ -42,26 +45,38 @@ const LEAST: f64 = 100.0;
 pub(crate) struct Pace {
     limit: Duration,
     is_behind: AtomicBool,
-    /// One for each report that may be let in, while counting is behind.
-    may: Semaphore,
+    /// The turns of streams, one for each report, while counting is behind.
+    streams: Semaphore,
+    /// Those of calls of a single report.
+    singles: Semaphore,
 }
 
 impl Pace {
     /// Counting may be behind by that much.
     pub(crate) fn of(limit: Duration) -> Arc<Self> {
-        Arc::new(Self { limit, is_behind: AtomicBool::new(false), may: Semaphore::new(0) })
+        Arc::new(Self {
+            limit,
+            is_behind: AtomicBool::new(false),
+            streams: Semaphore::new(0),
+            singles: Semaphore::new(0),
+        })
     }
 
-    /// Lets one more in, if that may be within a moment: those who only looked would find nothing while others wait, who go first.
+    /// Lets a single report in, if that may be within a moment: those who only looked would find nothing while others wait, who go first.
     pub(crate) async fn enter_soon(&self) -> bool {
-        timeout(A_MOMENT, self.enter()).await.is_ok()
+        timeout(A_MOMENT, self.turn(&self.singles)).await.is_ok()
     }
 
-    /// Lets one more in, as soon as may be, in the order in which they come.
+    /// Lets the next report of a stream in, as soon as may be.
     pub(crate) async fn enter(&self) {
+        self.turn(&self.streams).await;
+    }
+
+    /// A turn, in the order in which they come.
+    async fn turn(&self, line: &Semaphore) {
         if self.is_behind.load(Ordering::Relaxed) {
             // Never closed.
-            if let Ok(permit) = self.may.acquire().await {
+            if let Ok(permit) = line.acquire().await {
                 permit.forget();
             }
         }
@@ -96,7 +111,7 @@ impl Pace {
         self.open();
     }
 
-    /// Lets in what is due after that time, and gives the part of a report that is left.
+    /// Lets in what is due after that time, and gives the parts of reports that are left.
     fn adapt(&self, Lately { behind, a_second }: Lately, after: Duration, due: f64) -> f64 {
         NUMBERS.behind_seconds.set(behind.as_secs_f64());
         if behind <= self.limit / 2 {
@@ -105,20 +120,32 @@ impl Pace {
         }
         if !self.is_behind.swap(true, Ordering::Relaxed) {
             // What is left from the last time.
-            self.may.forget_permits(usize::MAX);
+            for line in self.lines() {
+                line.forget_permits(usize::MAX);
+            }
         }
         let rate = let_in(a_second, behind, self.limit);
+        let due = due + rate * after.as_secs_f64();
         // Nobody brings more at once than in a quarter of a second, whoever did not come before.
-        let room = (rate / 4.0 - self.may.available_permits() as f64).max(0.0);
-        let due = (due + rate * after.as_secs_f64()).min(room);
-        self.may.add_permits(whole(due));
-        due.fract()
+        let [streams, singles] = self.lines().map(|line| (rate / 8.0 - line.available_permits() as f64).max(0.0));
+        let to_streams = streams.min(due - singles.min(due / 2.0));
+        let parts = [to_streams, singles.min(due - to_streams)];
+        for (line, part) in self.lines().into_iter().zip(parts) {
+            line.add_permits(whole(part));
+        }
+        parts.map(f64::fract).iter().sum()
+    }
+
+    fn lines(&self) -> [&Semaphore; 2] {
+        [&self.streams, &self.singles]
     }
 
     fn open(&self) {
         if self.is_behind.swap(false, Ordering::Relaxed) {
             // Whoever waits goes on; nobody looks at what is left.
-            self.may.add_permits(Semaphore::MAX_PERMITS / 2);
+            for line in self.lines() {
+                line.add_permits(Semaphore::MAX_PERMITS / 2);
+            }
         }
     }
 }
@@ -181,15 +208,20 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(2);
 
-    fn come_in(pace: &Pace) -> usize {
+    fn of_streams(pace: &Pace) -> usize {
         (0..50_000).take_while(|_| pace.enter().now_or_never().is_some()).count()
+    }
+
+    fn come_in(pace: &Pace) -> usize {
+        let singles = (0..50_000).take_while(|_| pace.turn(&pace.singles).now_or_never().is_some());
+        singles.count() + of_streams(pace)
     }
 
     #[test]
     fn everything_is_let_in_until_counting_is_behind_and_again_after_it() {
         let (pace, tenth) = (Pace::of(LIMIT), Duration::from_millis(100));
         let adapt = |behind, a_second| pace.adapt(Lately { behind, a_second }, tenth, 0.0);
-        assert_eq!(come_in(&pace), 50_000);
+        assert_eq!(come_in(&pace), 100_000);
         adapt(LIMIT, 10_000.0);
         assert_eq!(come_in(&pace), 1_000);
         adapt(LIMIT * 2, 10_000.0);
@@ -205,27 +237,37 @@ mod tests {
         assert!(waiting.as_mut().now_or_never().is_none());
         adapt(LIMIT / 2, 10_000.0);
         assert!(waiting.now_or_never().is_some(), "whoever waits goes on");
-        assert_eq!(come_in(&pace), 50_000);
+        assert_eq!(come_in(&pace), 100_000);
         adapt(LIMIT, 10_000.0);
         assert_eq!(come_in(&pace), 1_000, "what is left from the last time does not count");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_single_report_has_its_turn_among_those_who_wait() {
+    async fn streams_and_single_reports_have_half_of_the_turns_each_or_what_the_others_leave() {
         let (pace, behind) = (Pace::of(LIMIT), Lately { behind: LIMIT, a_second: 1_000.0 });
         let tick = || pace.adapt(behind, Duration::from_millis(2), 0.0);
         assert!(pace.enter_soon().await, "nothing is behind");
         tick();
         assert_eq!(come_in(&pace), 2);
         assert!(!pace.enter_soon().await, "none is let in within a moment");
-        let mut streams: Vec<_> = (0..3).map(|_| Box::pin(pace.enter())).collect();
-        assert!(streams.iter_mut().all(|stream| stream.as_mut().now_or_never().is_none()));
-        let mut single = Box::pin(pace.enter_soon());
-        assert!(single.as_mut().now_or_never().is_none());
+        let mut singles: Vec<_> = (0..3).map(|_| Box::pin(pace.enter_soon())).collect();
+        let mut stream = Box::pin(pace.enter());
+        assert!(singles.iter_mut().all(|single| single.as_mut().now_or_never().is_none()));
+        assert!(stream.as_mut().now_or_never().is_none());
         tick();
-        assert!(single.as_mut().now_or_never().is_none(), "two streams came before");
+        assert!(stream.as_mut().now_or_never().is_some(), "however many single reports wait");
+        let mut are_in = || singles.iter_mut().map(|single| single.as_mut().now_or_never()).collect::<Vec<_>>();
+        assert_eq!(are_in(), [Some(true), None, None], "and the first of those");
+        drop(are_in);
+        // Single reports that do not come leave their turns to streams, once as many have gathered as may come at once.
+        for _ in 0..1_000 {
+            tick();
+        }
+        assert_eq!(of_streams(&pace), 125);
+        // A task may take only so much at a time.
+        tokio::task::yield_now().await;
         tick();
-        assert_eq!(single.as_mut().now_or_never(), Some(true));
+        assert_eq!(of_streams(&pace), 2);
     }
 
     #[test]

@@ -86,6 +86,33 @@ pub(crate) async fn all(world: &World, mix: &Mix, again: u64) -> anyhow::Result<
     Ok(checked)
 }
 
+/// Refuses a deployment that has reports on the months that come first: theirs would be corrections, repetitions or conflicts, and no
+/// sum would be what was sent.
+///
+/// # Errors
+/// When it has, or the query service does not answer.
+pub(crate) async fn is_new(world: &World, mix: &Mix) -> anyhow::Result<()> {
+    let mut query = QueryServiceClient::new(world.query.connect().await.context("connecting to the query service")?);
+    let nation = mix.tree.above.iter().find(|unit| unit.level == "national").context("a tree without a nation")?;
+    for form in &mix.forms {
+        let question = GetTotalsRequest {
+            org_unit: nation.code.clone(),
+            data_set: form.data_set.to_owned(),
+            period: form.period.clone(),
+            ..GetTotalsRequest::default()
+        };
+        let totals = query.get_totals(question).await?.into_inner().totals.unwrap_or_default();
+        let reported: i64 = totals.levels.iter().map(|level| level.reported).sum();
+        anyhow::ensure!(
+            reported == 0,
+            "{reported} units have reported {} for {} already; name a later year by --from",
+            form.data_set,
+            form.period
+        );
+    }
+    Ok(())
+}
+
 /// What is wrong with what became of the reports: each has the fate that it must have, or one was lost or counted twice.
 fn fates(found: &FateCounts, sent: &Sent, again: i64) -> Option<String> {
     // What is asked for again may have been kept.

@@ -11,6 +11,8 @@ pub(crate) struct Figures {
     pub(crate) outcomes: Vec<Outcome>,
     pub(crate) overload: Option<Overload>,
     pub(crate) checked: Checked,
+    /// Why something could not be measured or checked.
+    pub(crate) failed: Option<String>,
     /// Bytes of the database in the end.
     pub(crate) database: Option<u64>,
     /// Reports in a message of REPORTS at full load, and its bytes.
@@ -70,7 +72,9 @@ impl Figures {
     pub(crate) fn is_correct(&self) -> bool {
         let refused =
             self.outcomes.iter().map(|outcome| outcome.refused).chain(self.overload.iter().map(|run| run.refused));
-        self.checked.wrong.is_empty() && refused.sum::<u64>() == 0
+        // A stream that ends early is opened again; while too much is sent none may.
+        let stayed_open = self.overload.as_ref().is_none_or(|run| run.reopened == 0);
+        self.failed.is_none() && self.checked.wrong.is_empty() && refused.sum::<u64>() == 0 && stayed_open
     }
 
     /// How many reports were sent again because the collector asked for it.
@@ -131,6 +135,7 @@ impl Figures {
             "totals_compared": compared,
             "totals_recomputed": recomputed.map(|(totals, _)| totals),
             "wrong": wrong,
+            "failed": self.failed,
             "year": self.year(),
             "runs": runs,
         })

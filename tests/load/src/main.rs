@@ -73,6 +73,9 @@ struct Arguments {
     /// Send values packed in the order of the cells, and not by name
     #[arg(long)]
     dense: bool,
+    /// The year whose months are reported first, for a deployment on which a load has run before
+    #[arg(long, default_value_t = mix::FIRST_YEAR)]
+    from: u16,
     /// The seed of the made-up numbers
     #[arg(long, default_value_t = 6)]
     seed: u64,
@@ -165,10 +168,17 @@ fn start(mut arguments: Arguments) -> anyhow::Result<bool> {
     if let Some(world) = Arc::into_inner(world) {
         services.block_on(world.close())?;
     }
-    let mut figures = measured??;
-    if !arguments.no_limits {
-        let limits = generator.block_on(generator.spawn(limit(catalogue, figures.message, arguments.clone())))??;
-        figures.compare(limits);
+    let mut figures = measured?;
+    // Limits tell nothing of a deployment on other machines.
+    if !arguments.no_limits && arguments.deployment.is_local() && figures.failed.is_none() {
+        let measured = generator.block_on(generator.spawn(limit(catalogue, figures.message, arguments.clone())))?;
+        match measured {
+            Ok(limits) => figures.compare(limits),
+            Err(error) => figures.failed = Some(format!("{:#}", error.context("measuring limits"))),
+        }
+    }
+    if let Some(failed) = &figures.failed {
+        eprintln!("load: {failed}");
     }
     if arguments.json {
         println!("{}", figures.json());
@@ -176,17 +186,27 @@ fn start(mut arguments: Arguments) -> anyhow::Result<bool> {
     Ok(figures.is_correct())
 }
 
-/// Runs the scenarios and checks what came of them.
-async fn measure(world: Arc<World>, arguments: Arguments) -> anyhow::Result<Figures> {
+/// Runs the scenarios and checks what came of them. What was measured before something failed is told too.
+async fn measure(world: Arc<World>, arguments: Arguments) -> Figures {
+    let mut figures = Figures::default();
+    if let Err(error) = measure_all(&world, &arguments, &mut figures).await {
+        figures.failed = Some(format!("{error:#}"));
+    }
+    figures
+}
+
+async fn measure_all(world: &World, arguments: &Arguments, figures: &mut Figures) -> anyhow::Result<()> {
     let tree = Arc::new(Tree::new(&world.catalogue)?);
     let mut runs = Runs {
-        world: &world,
+        world,
         writer: writer(&world.catalogue, arguments.dense)?,
-        mix: Mix::new(tree, arguments.seed),
+        mix: Mix::new(tree, arguments.seed).from(arguments.from)?,
         senders: usize::from(arguments.senders),
     };
     runs.mix.begin(3)?;
-    let mut figures = Figures::default();
+    if !world.is_ours() {
+        check::is_new(world, &runs.mix).await?;
+    }
     let lasting = Duration::from_secs_f64(arguments.seconds);
     for scenario in &arguments.scenarios {
         let clock = |per_second| Pace::Clock { per_second, lasting };
@@ -203,15 +223,17 @@ async fn measure(world: Arc<World>, arguments: Arguments) -> anyhow::Result<Figu
                 let pace = Pace::Count { on_their_way: u64::MAX, reports };
                 runs.run("burst", pace, Purity::Firsts).await?
             }
-            Scenario::Max => max(&mut runs, "max", &arguments).await?,
+            Scenario::Max => max(&mut runs, "max", arguments).await?,
             Scenario::Steady => {
                 runs.mix.begin(3)?;
                 let usual = if arguments.quick { STEADY / 10.0 } else { STEADY };
                 runs.run("steady", clock(arguments.rate.unwrap_or(usual)), Purity::Mixed).await?
             }
             Scenario::Half => {
-                let max = figures.of("max").and_then(|max| max.sustained);
-                let half = max.context("`half` comes after `max`, on a deployment with --database")? / 2.0;
+                let Some(half) = figures.of("max").and_then(|max| max.sustained).map(|max| max / 2.0) else {
+                    eprintln!("half: bỏ qua, chạy sau max / left out, it comes after max");
+                    continue;
+                };
                 runs.mix.begin(3)?;
                 // A run too short to settle anything sustained nothing.
                 runs.run("half", clock(half.max(SLOWEST)), Purity::Mixed).await?
@@ -220,9 +242,14 @@ async fn measure(world: Arc<World>, arguments: Arguments) -> anyhow::Result<Figu
                 let max = figures.of("max").and_then(|max| max.sustained);
                 // A run too short to settle anything sustained nothing.
                 let ten_times = max.map(|max| TOO_MUCH * max.max(SLOWEST));
-                let per_second = arguments.rate.or(ten_times);
+                let Some(per_second) = arguments.rate.or(ten_times) else {
+                    eprintln!(
+                        "overload: bỏ qua, chạy sau max hoặc với --rate / left out, it comes after max or with --rate"
+                    );
+                    continue;
+                };
                 let offer = Offer {
-                    per_second: per_second.context("`overload` comes after `max`, or is told a --rate")?,
+                    per_second,
                     lasting,
                     afterwards: lasting.min(AFTERWARDS),
                     on_their_way: arguments.window,
@@ -236,7 +263,7 @@ async fn measure(world: Arc<World>, arguments: Arguments) -> anyhow::Result<Figu
             }
             Scenario::Year => {
                 if figures.of("max").is_none() {
-                    let before = max(&mut runs, "max", &arguments).await?;
+                    let before = max(&mut runs, "max", arguments).await?;
                     tell(&before);
                     figures.outcomes.push(before);
                 }
@@ -247,7 +274,7 @@ async fn measure(world: Arc<World>, arguments: Arguments) -> anyhow::Result<Figu
                 let year = runs.run("year", pace, Purity::Firsts).await?;
                 tell(&year);
                 figures.outcomes.push(year);
-                max(&mut runs, "max_after_year", &arguments).await?
+                max(&mut runs, "max_after_year", arguments).await?
             }
         };
         tell(&outcome);
@@ -258,11 +285,11 @@ async fn measure(world: Arc<World>, arguments: Arguments) -> anyhow::Result<Figu
         None => None,
     };
     eprintln!("Kiểm tra… / Checking…");
-    let checked = check::all(&world, &runs.mix, figures.again()).await?;
+    let checked = check::all(world, &runs.mix, figures.again()).await?;
     tell_checked(&checked);
     figures.checked = checked;
     figures.message = figures.of("max").or(figures.outcomes.last()).and_then(|outcome| outcome.message);
-    Ok(figures)
+    Ok(())
 }
 
 /// As much as goes in.

@@ -20,7 +20,8 @@ const CORRECTION: u64 = 100;
 /// Corrections and repetitions are of reports among the last so many.
 const RECENT: usize = 30_000;
 /// Reports are on months of these years, in which the tree of 2022 stands.
-const YEARS: std::ops::RangeInclusive<u16> = 2005..=2023;
+const YEARS: std::ops::RangeInclusive<u16> = FIRST_YEAR..=2023;
+pub(crate) const FIRST_YEAR: u16 = 2005;
 
 /// The generator splitmix64: a few lines that give the same numbers for ever.
 #[derive(Clone, Copy, Debug)]
@@ -248,13 +249,25 @@ impl Mix {
         }
     }
 
+    /// Begins with the months of a later year.
+    ///
+    /// # Errors
+    /// When the tree does not stand in it.
+    pub(crate) fn from(self, year: u16) -> anyhow::Result<Self> {
+        anyhow::ensure!(YEARS.contains(&year), "--from: a year from {} to {} is wanted", YEARS.start(), YEARS.end());
+        Ok(Self { month: 12 * usize::from(year - FIRST_YEAR), ..self })
+    }
+
     /// Begins with a month of its own for that many forms: what is left of the one before is never reported.
     ///
     /// # Errors
     /// When the years are used up.
     pub(crate) fn begin(&mut self, data_sets: usize) -> anyhow::Result<()> {
         let (year, month) = (self.month / 12, self.month % 12 + 1);
-        let year = YEARS.clone().nth(year).context("all months are reported: begin with an empty database")?;
+        let year = YEARS
+            .clone()
+            .nth(year)
+            .context("all months of all years are reported; send for a shorter time, or begin earlier (--from)")?;
         self.month += 1;
         let first = self.forms.len();
         for data_set in DATA_SETS.into_iter().take(data_sets) {

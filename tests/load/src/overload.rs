@@ -37,8 +37,8 @@ use crate::{
 /// Reports that the sender of one stream has in hand at a time: enough that it never has to wait for answers to send more.
 const IN_HAND: u64 = 3_000;
 /// Senders that make a call for each report, and the connections they share.
-const CALLERS: usize = 512;
-const CONNECTIONS: usize = 4;
+const CALLERS: usize = 3_000;
+const CONNECTIONS: usize = 24;
 /// Of so many reports one arrives at a caller.
 const CALLS: u64 = 10;
 /// How often the clock of the arrivals is looked at.
@@ -47,6 +47,8 @@ const TICK: Duration = Duration::from_millis(1);
 const NOTE_EVERY: Duration = Duration::from_millis(250);
 /// How often the database is asked for it. Counting fates reads the whole ledger: more often would be a load of its own.
 const ASK_EVERY: Duration = Duration::from_secs(10);
+/// The same where nobody tells it.
+const ASK_OFTEN: Duration = Duration::from_secs(1);
 /// Full speed is what is kept up for so long: transactions are large, and a shorter time has one more or one less of them.
 const KEPT_UP: Duration = Duration::from_secs(3);
 /// The share of the rate of `max` that is full speed.
@@ -79,6 +81,8 @@ pub(crate) struct Overload {
     pub(crate) again: u64,
     /// Refused for good, or in a way that does not say when to come again.
     pub(crate) refused: u64,
+    /// Streams that ended early and were opened again.
+    pub(crate) reopened: u64,
     refusals: BTreeMap<String, u64>,
     /// Reports that were sent afterwards.
     afterwards: u64,
@@ -127,6 +131,7 @@ impl Overload {
             "acknowledged_by_streams": by_streams,
             "acknowledged_by_calls": by_calls,
             "asked_again": self.again,
+            "streams_opened_again": self.reopened,
             "refused": self.refused,
             "refusals": self.refusals,
             "sustained_reports_per_second": sustained.map(f64::round),
@@ -222,6 +227,7 @@ impl Runs<'_> {
             acknowledged,
             again: of(&all, |counts| &counts.again),
             refused: of(&all, |counts| &counts.refused),
+            reopened: of(&all, |counts| &counts.reopened),
             refusals,
             afterwards: of(&all[all.len() - 1..], |counts| &counts.sent),
             notes,
@@ -428,6 +434,7 @@ impl Noting {
             Some(connection) => Some(connection.progress().await?),
             None => None,
         };
+        let ask_every = if feed.is_some() { ASK_EVERY } else { ASK_OFTEN };
         let noting = tokio::spawn(async move {
             let Some((store, before)) = store else { return Ok(()) };
             let (mut told, mut asked) = (0, start);
@@ -442,7 +449,7 @@ impl Noting {
                         let acknowledged = counts.iter().map(|counts| Counts::get(&counts.acknowledged)).sum();
                         let note = Note { at: start.elapsed(), acknowledged, counted: so_far.load(Ordering::Relaxed) };
                         noted.lock().unwrap_or_else(PoisonError::into_inner).0.push(note);
-                        if asked.elapsed() >= ASK_EVERY {
+                        if asked.elapsed() >= ask_every {
                             let settled = u64::try_from(store.fate_counts().await?.settled())?;
                             so_far.fetch_max(settled.saturating_sub(before), Ordering::Relaxed);
                             asked = Instant::now();

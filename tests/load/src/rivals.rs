@@ -1,6 +1,7 @@
 //! Three designs that somebody might pick instead, in SQL on the same PostgreSQL. None of them checks a rule, answers a sender,
 //! keeps history or publishes anything; forms and units are small integers, which suits them.
 
+use anyhow::Context as _;
 use std::time::Duration;
 
 use async_nats::jetstream::{
@@ -54,7 +55,7 @@ END $$";
 /// # Errors
 /// When a server does not answer, or a design gives wrong totals: then its figure would mean nothing.
 pub(crate) async fn run(mix: &mut Mix, server: &PostgresServer, lasting: Duration) -> anyhow::Result<Rivals> {
-    let mut connection = PgConnection::connect(&server.url()).await?;
+    let mut connection = PgConnection::connect(&server.url_beside()).await?;
     sqlx::raw_sql(SCHEMA).execute(&mut connection).await?;
     let pairs = mix.tree.communes.iter().enumerate();
     let pairs = pairs.flat_map(|(commune, unit)| unit.above.iter().map(move |above| (commune, *above)));
@@ -71,7 +72,7 @@ pub(crate) async fn run(mix: &mut Mix, server: &PostgresServer, lasting: Duratio
     let row_per_value = row_per_value(mix, &mut connection, lasting).await?;
     let triggers = triggers(mix, &mut connection, lasting).await?;
     let set_based = set_based(mix, &mut connection, lasting).await?;
-    let set_based_from_jetstream = from_jetstream(mix, &mut connection, lasting).await?;
+    let set_based_from_jetstream = from_jetstream(mix, &mut connection, lasting, set_based).await?;
     connection.close().await?;
     Ok(Rivals { row_per_value, triggers, set_based, set_based_from_jetstream })
 }
@@ -139,6 +140,17 @@ async fn row_per_value(mix: &mut Mix, connection: &mut PgConnection, lasting: Du
     .await?;
     spent += began.elapsed();
     anyhow::ensure!(rebuilt.rows_affected() > 0, "the rebuild gave no totals");
+    // Cell by cell, not as the statement under test put them together.
+    let wrong: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM (
+             SELECT form, unit, cell, sum(number)::bigint AS sum FROM value JOIN above USING (commune) GROUP BY form, unit, cell
+         ) AS wanted FULL JOIN (
+             SELECT form, unit, cell, sum FROM total CROSS JOIN unnest(sums) WITH ORDINALITY AS cells (sum, cell)
+         ) AS found USING (form, unit, cell) WHERE wanted.sum IS DISTINCT FROM found.sum",
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    anyhow::ensure!(wrong == 0, "a row a value gives {wrong} wrong cells of totals");
     Ok(written as f64 / spent.as_secs_f64())
 }
 
@@ -231,12 +243,15 @@ async fn set_based(mix: &mut Mix, connection: &mut PgConnection, lasting: Durati
 async fn right(connection: &mut PgConnection) -> anyhow::Result<()> {
     let wrong: i64 = sqlx::query_scalar(
         "SELECT count(*) FROM total LEFT JOIN (
-             SELECT form, unit, count(*) AS reported, sum(cells[1])::bigint AS first, sum(cells[40])::bigint AS last
-             FROM report JOIN above USING (commune) GROUP BY form, unit
+             SELECT form, unit, max(reported) AS reported, array_agg(sum ORDER BY cell) AS sums FROM (
+                 SELECT form, unit, cell, count(*) AS reported, sum(number)::bigint AS sum
+                 FROM report JOIN above USING (commune) CROSS JOIN unnest(cells) WITH ORDINALITY AS each (number, cell)
+                 GROUP BY form, unit, cell
+             ) AS cells GROUP BY form, unit
          ) AS wanted USING (form, unit)
-         WHERE (total.reported, total.sums[1], total.sums[40])
-             IS DISTINCT FROM (coalesce(wanted.reported, 0), coalesce(first, 0), coalesce(last, 0))",
+         WHERE (total.reported, total.sums) IS DISTINCT FROM (coalesce(wanted.reported, 0), coalesce(wanted.sums, $1))",
     )
+    .bind(vec![0_i64; CELLS])
     .fetch_one(connection)
     .await?;
     anyhow::ensure!(wrong == 0, "a design in SQL that is compared with gives {wrong} wrong totals");
@@ -244,7 +259,14 @@ async fn right(connection: &mut PgConnection) -> anyhow::Result<()> {
 }
 
 /// The same statement, with batches that come out of JetStream while others go in, each on disk before it is acknowledged.
-async fn from_jetstream(mix: &mut Mix, connection: &mut PgConnection, lasting: Duration) -> anyhow::Result<f64> {
+///
+/// Twice as many are made as come to be counted from memory, `set_based` a second.
+async fn from_jetstream(
+    mix: &mut Mix,
+    connection: &mut PgConnection,
+    lasting: Duration,
+    set_based: f64,
+) -> anyhow::Result<f64> {
     /// Reports in a message.
     const REPORTS: usize = 500;
     begin(mix, connection).await?;
@@ -269,7 +291,7 @@ async fn from_jetstream(mix: &mut Mix, connection: &mut PgConnection, lasting: D
     // Made before: to make them is nobody's work here. More than can be counted in the time.
     let mut made: Vec<Bytes> = Vec::new();
     let mut known = Vec::new();
-    while (made.len() * REPORTS) as f64 / lasting.as_secs_f64() < 40_000.0 {
+    while (made.len() * REPORTS) as f64 / lasting.as_secs_f64() < 2.0 * set_based {
         let rows = Rows::next(mix, REPORTS)?;
         make_totals(&rows, &mut known, connection).await?;
         made.push(pack(&rows));
@@ -293,9 +315,9 @@ async fn from_jetstream(mix: &mut Mix, connection: &mut PgConnection, lasting: D
             unpack(message.payload.clone(), &mut rows)?;
             last = Some(message);
         }
-        let Some(last) = last else { break };
-        count_latest(&mut rows);
+        let last = last.context("the stream of a design that is compared with ran dry")?;
         written += rows.forms.len();
+        count_latest(&mut rows);
         count(&rows, &statement, connection).await?;
         last.ack().await.map_err(|error| anyhow::anyhow!("an acknowledgement was not sent: {error}"))?;
     }

@@ -45,6 +45,8 @@ pub(crate) struct Outcome {
     pub(crate) reports: u64,
     pub(crate) refused: u64,
     pub(crate) again: u64,
+    /// Streams that ended early and were opened again.
+    pub(crate) reopened: u64,
     /// How often each refusal was given.
     pub(crate) refusals: BTreeMap<String, u64>,
     /// From the first report until the last was acknowledged.
@@ -77,6 +79,7 @@ impl Outcome {
             "reports": self.reports,
             "refused": self.refused,
             "asked_again": self.again,
+            "streams_opened_again": self.reopened,
             "refusals": self.refusals,
             "acknowledged_in_s": self.acknowledged_in.as_secs_f64(),
             "counted_in_s": self.counted_in.map(|took| took.as_secs_f64()),
@@ -190,13 +193,14 @@ impl Runs<'_> {
             let of = |mark: Mark| mark.acknowledged.saturating_sub(mark.settled);
             (of(one), of(other))
         });
-        let (refused, again) = (Counts::get(&counts.refused), Counts::get(&counts.again));
+        let [refused, again, reopened] = [&counts.refused, &counts.again, &counts.reopened].map(Counts::get);
         let (reports, watched) = (Counts::get(&counts.sent), watch.finish().await?);
         Ok(Outcome {
             name,
             reports,
             refused,
             again,
+            reopened,
             refusals: counts.refusals(),
             acknowledged_in,
             counted_in,

@@ -44,8 +44,10 @@ pub(crate) struct Counts {
     pub(crate) acknowledged: AtomicU64,
     /// Refused for good.
     pub(crate) refused: AtomicU64,
-    /// Asked for again.
+    /// Asked for again, or sent again on a stream that was opened again.
     pub(crate) again: AtomicU64,
+    /// Streams that were opened again.
+    pub(crate) reopened: AtomicU64,
     /// How often each refusal was given, of both kinds, by its code and its stable reason.
     refusals: Mutex<BTreeMap<String, u64>>,
 }
@@ -91,6 +93,11 @@ impl Waiting {
         self.parcels.push_back(Some(parcel));
     }
 
+    /// All that are not answered, in their order.
+    fn rest(&mut self) -> Vec<Parcel> {
+        self.parcels.drain(..).flatten().collect()
+    }
+
     fn take(&mut self, place: u64) -> Option<Parcel> {
         let at = usize::try_from(place.checked_sub(self.first)?).ok()?;
         let parcel = self.parcels.get_mut(at)?.take();
@@ -116,9 +123,15 @@ impl Senders {
         let counts = Arc::<Counts>::default();
         let (mut queues, mut streams) = (Vec::new(), JoinSet::new());
         for _ in 0..count {
-            let channel = collector.connect().await.context("connecting to the collector")?;
             let (queue, parcels) = mpsc::unbounded_channel();
-            streams.spawn(stream(channel, queue.downgrade(), parcels, Arc::clone(&counts)));
+            let stream = Stream {
+                collector: collector.clone(),
+                queue: queue.downgrade(),
+                counts: Arc::clone(&counts),
+                latency: Latency::new()?,
+            };
+            let channel = stream.connect().await?;
+            streams.spawn(stream.run(channel, parcels));
             queues.push(queue);
         }
         Ok(Self { queues, streams, counts })
@@ -164,54 +177,124 @@ fn locked(waiting: &Mutex<Waiting>) -> MutexGuard<'_, Waiting> {
     waiting.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn stream(
-    channel: Channel,
+/// A stream that is opened again when it ends early, as that of any sender is: a collector lets go of old connections.
+struct Stream {
+    collector: Door,
     queue: mpsc::WeakUnboundedSender<Parcel>,
-    mut parcels: mpsc::UnboundedReceiver<Parcel>,
     counts: Arc<Counts>,
-) -> anyhow::Result<Latency> {
-    let waiting = Arc::new(Mutex::new(Waiting::default()));
-    let (outgoing, requests) = mpsc::channel(OUTGOING);
-    let noted = Arc::clone(&waiting);
-    tokio::spawn(async move {
-        while let Some(parcel) = parcels.recv().await {
-            let request = Encoded::from(parcel.request.clone());
-            locked(&noted).push(parcel);
-            if outgoing.send(request).await.is_err() {
-                return;
+    latency: Latency,
+}
+
+impl Stream {
+    async fn connect(&self) -> anyhow::Result<Channel> {
+        self.collector.connect().await.context("connecting to the collector")
+    }
+
+    /// Sends what comes until no more does and all is answered.
+    async fn run(
+        mut self,
+        mut channel: Channel,
+        mut parcels: mpsc::UnboundedReceiver<Parcel>,
+    ) -> anyhow::Result<Latency> {
+        let mut unanswered = Vec::new();
+        loop {
+            let waiting = Arc::new(Mutex::new(Waiting::default()));
+            let (outgoing, requests) = mpsc::channel(OUTGOING);
+            let feeding = tokio::spawn(feed(unanswered, parcels, Arc::clone(&waiting), outgoing));
+            let answered = self.answers(channel, requests, &waiting).await;
+            parcels = feeding.await?;
+            unanswered = locked(&waiting).rest();
+            match answered {
+                Ok(_) if unanswered.is_empty() && parcels.is_closed() && parcels.is_empty() => return Ok(self.latency),
+                Err((error, 0)) => return Err(error.context("a stream of reports broke before its first answer")),
+                _ => {}
             }
-        }
-    });
-    let mut grpc = Grpc::new(channel);
-    grpc.ready().await?;
-    let path = PathAndQuery::from_static("/tonghop.collector.v1.CollectorService/SubmitStream");
-    let requests = tonic::Request::new(ReceiverStream::new(requests));
-    let receipts = grpc.streaming(requests, path, Answers::<SubmitStreamResponse>::default()).await?;
-    let mut receipts = receipts.into_inner();
-    let mut latency = Latency::new()?;
-    while let Some(SubmitStreamResponse { index, outcome, .. }) = receipts.message().await? {
-        let parcel = locked(&waiting).take(index).context("a receipt for no report")?;
-        match outcome {
-            Some(Outcome::Acknowledgement(_)) => {
-                latency.record(parcel.due.elapsed());
-                counts.acknowledged.fetch_add(1, Ordering::Relaxed);
-            }
-            Some(Outcome::Refusal(Refusal { code, reason, retry_after, .. })) => {
-                let pause = retry_after.and_then(|after| Duration::try_from(after).ok());
-                if let Some(pause) = counts.refuse(Code::from_i32(code), &reason, pause) {
-                    let queue = queue.upgrade().context("a report is asked for again after all were answered")?;
-                    tokio::spawn(async move {
-                        tokio::time::sleep(pause).await;
-                        let _ = queue.send(parcel);
-                    });
-                }
-            }
-            None => {
-                counts.refuse(Code::Unknown, "a receipt that says nothing", None);
-            }
+            self.counts.reopened.fetch_add(1, Ordering::Relaxed);
+            self.counts.again.fetch_add(u64::try_from(unanswered.len())?, Ordering::Relaxed);
+            channel = self.connect().await?;
         }
     }
-    Ok(latency)
+
+    /// Takes answers until the stream ends: how many there were, and why it broke if it did.
+    async fn answers(
+        &mut self,
+        channel: Channel,
+        requests: mpsc::Receiver<Encoded>,
+        waiting: &Mutex<Waiting>,
+    ) -> Result<u64, (anyhow::Error, u64)> {
+        let mut answers = 0;
+        match self.answers_of(channel, requests, waiting, &mut answers).await {
+            Ok(()) => Ok(answers),
+            Err(error) => Err((error, answers)),
+        }
+    }
+
+    async fn answers_of(
+        &mut self,
+        channel: Channel,
+        requests: mpsc::Receiver<Encoded>,
+        waiting: &Mutex<Waiting>,
+        answers: &mut u64,
+    ) -> anyhow::Result<()> {
+        let mut grpc = Grpc::new(channel);
+        grpc.ready().await?;
+        let path = PathAndQuery::from_static("/tonghop.collector.v1.CollectorService/SubmitStream");
+        let requests = tonic::Request::new(ReceiverStream::new(requests));
+        let receipts = grpc.streaming(requests, path, Answers::<SubmitStreamResponse>::default()).await?;
+        let mut receipts = receipts.into_inner();
+        while let Some(SubmitStreamResponse { index, outcome, .. }) = receipts.message().await? {
+            *answers += 1;
+            let parcel = locked(waiting).take(index).context("a receipt for no report")?;
+            match outcome {
+                Some(Outcome::Acknowledgement(_)) => {
+                    self.latency.record(parcel.due.elapsed());
+                    self.counts.acknowledged.fetch_add(1, Ordering::Relaxed);
+                }
+                Some(Outcome::Refusal(Refusal { code, reason, retry_after, .. })) => {
+                    let pause = retry_after.and_then(|after| Duration::try_from(after).ok());
+                    if let Some(pause) = self.counts.refuse(Code::from_i32(code), &reason, pause) {
+                        let queue = self.queue.upgrade();
+                        let queue = queue.context("a report is asked for again after all were answered")?;
+                        tokio::spawn(async move {
+                            tokio::time::sleep(pause).await;
+                            let _ = queue.send(parcel);
+                        });
+                    }
+                }
+                None => {
+                    self.counts.refuse(Code::Unknown, "a receipt that says nothing", None);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Sends what was not answered on the stream before, then what comes, until no more does or the stream has ended.
+async fn feed(
+    unanswered: Vec<Parcel>,
+    mut parcels: mpsc::UnboundedReceiver<Parcel>,
+    waiting: Arc<Mutex<Waiting>>,
+    outgoing: mpsc::Sender<Encoded>,
+) -> mpsc::UnboundedReceiver<Parcel> {
+    let mut unanswered = unanswered.into_iter();
+    loop {
+        let parcel = match unanswered.next() {
+            Some(parcel) => Some(parcel),
+            None => tokio::select! {
+                parcel = parcels.recv() => parcel,
+                () = outgoing.closed() => None,
+            },
+        };
+        let Some(parcel) = parcel else { return parcels };
+        let request = Encoded::from(parcel.request.clone());
+        locked(&waiting).push(parcel);
+        if outgoing.send(request).await.is_err() {
+            // What did not go out is not answered either.
+            unanswered.for_each(|parcel| locked(&waiting).push(parcel));
+            return parcels;
+        }
+    }
 }
 
 /// Submits reports one at a time, each by a call of its own. Its clones share a connection.

@@ -66,6 +66,13 @@ pub(crate) struct Deployment {
     pub(crate) longer: bool,
 }
 
+impl Deployment {
+    /// Whether everything is started here.
+    pub(crate) fn is_local(&self) -> bool {
+        self.collector.is_none()
+    }
+}
+
 /// What was started here.
 #[derive(Debug)]
 enum Ours {
