@@ -126,7 +126,9 @@ async fn holds(page: &str) -> (World, Services) {
         blocks.iter().enumerate().map(|(place, block)| format!("exec >{:?}\n{}", printed(place), block.commands));
     let script: String = blocks_of_script.collect();
     let mut shell = command("bash", scratch.path(), &world, &services);
-    let output = ended(shell.args(["-euo", "pipefail", "-c", &script]).spawn().unwrap(), PATIENCE).await;
+    // Each block starts programs of its own.
+    let patience = PATIENCE * u32::try_from(blocks.len()).unwrap();
+    let output = ended(shell.args(["-euo", "pipefail", "-c", &script]).spawn().unwrap(), patience).await;
     let complaints = String::from_utf8_lossy(&output.stderr);
     for (place, Block { commands, prints }) in blocks.iter().enumerate() {
         let text = fs::read_to_string(printed(place))

@@ -1,7 +1,10 @@
 //! What the query service answers beside totals as they stand: as they stood, what they are made of, in order, over time, and
 //! as they move.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use futures_util::future::join_all;
 use proto::pb::{
@@ -14,7 +17,7 @@ use proto::pb::{
     report::v1::Report,
 };
 use sqlx::{Connection as _, PgConnection};
-use tests::{OrgUnits, Services, World, eventually, int, report, sum, withdrawal};
+use tests::{Load, OrgUnits, Services, World, eventually, int, report, sum, withdrawal};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
@@ -482,6 +485,54 @@ async fn a_series_shows_its_gaps_and_a_batch_is_of_one_instant() {
     // Reports that come together are one version.
     assert_eq!(told, [("identity", true), ("organisation", false), ("identity", false)]);
     assert_eq!(sum(&batch.totals[0], "commune", CITIZENS), Some(20));
+    services.assert_quiet();
+}
+
+/// Goal: while reports are counted, what is asked together is of one instant: the nation is what its provinces add up to.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_together_is_of_one_instant() {
+    const PROVINCES: [&str; 6] = ["94", "01", "48", "79", "22", "77"];
+    let world = World::start().await;
+    let services = world.services().await;
+    let load = Load::of(3_000, 23);
+    let sending = services.send(&load.reports);
+    let asking = async {
+        let mut instants = BTreeSet::new();
+        loop {
+            let units = ["VN"].into_iter().chain(PROVINCES);
+            let questions = units.map(|unit| asked(unit, "202211")).collect();
+            let asked = BatchGetTotalsRequest { questions };
+            let totals = services.reader().batch_get_totals(asked).await.unwrap().into_inner().totals;
+            let of_communes = |totals: &Totals| {
+                let level = totals.levels.iter().find(|level| level.level == "commune").unwrap();
+                let sums = level.cells.iter().map(|cell| i128::from(cell.sum.unwrap_or(0)));
+                [i128::from(level.reported)].into_iter().chain(sums).collect::<Vec<_>>()
+            };
+            let [nation, provinces @ ..] = &totals[..] else { panic!("{totals:?}") };
+            let mut added = vec![0; of_communes(nation).len()];
+            for province in provinces {
+                assert_eq!(province.log_position, nation.log_position);
+                added.iter_mut().zip(of_communes(province)).for_each(|(sum, more)| *sum += more);
+            }
+            assert_eq!(of_communes(nation), added, "at {}", nation.log_position);
+            instants.insert(nation.log_position);
+            if instants.len() > 5 {
+                return;
+            }
+        }
+    };
+    // A few at a time, so that there are many instants.
+    let allowing = async {
+        loop {
+            sending.allow(5);
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::select! {
+        asked = tokio::time::timeout(tests::PATIENCE, asking) => asked.expect("many instants are seen"),
+        () = allowing => unreachable!("it goes on"),
+    }
+    sending.finish().await;
     services.assert_quiet();
 }
 
