@@ -320,8 +320,8 @@ async fn one_more_connection_than_there_may_be_is_closed() {
 async fn an_old_connection_is_told_to_go_and_then_cut_off() {
     let limits = GrpcLimits { max_connection_age: SOON, max_connection_age_grace: SOON, ..GrpcLimits::default() };
     let served = Served::with(limits).await;
-    let mut frames = served.frames().await;
     let began = Instant::now();
+    let mut frames = served.frames().await;
     frames.begin_call(1).await.unwrap();
     let goodbye = frames.read_until(GOAWAY).await;
     assert_eq!(goodbye[4..8], [0; 4], "without reproach");
