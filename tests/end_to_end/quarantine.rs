@@ -90,7 +90,8 @@ async fn what_is_in_quarantine_is_judged_again_and_counts_once() {
     assert_eq!(list(&[]).await.len(), 0);
     assert_eq!(world.store.state().await.unwrap().quarantined, 0);
     let closed = list(&["--all"]).await;
-    assert!(closed.iter().any(|kept| kept["id"].to_string() == gone && kept["closed_by"] == "lan"), "{closed:?}");
+    let gone = gone.parse::<i64>().unwrap();
+    assert!(closed.iter().any(|kept| kept["id"] == gone && kept["closed_by"] == "lan"), "{closed:?}");
     world.verified().await;
     services.validator.assert_quiet();
 }

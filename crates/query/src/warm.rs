@@ -81,7 +81,9 @@ impl UnaryService<GetTotalsRequest> for Answering {
 
     fn call(&mut self, request: Request<GetTotalsRequest>) -> Self::Future {
         let service = Arc::clone(&self.0);
-        Box::pin(async move { Ok(Response::new(service.encoded_totals(request.get_ref()).await?)) })
+        // What came with the question, its caller's place among those who are still to ask, is let go of.
+        let question = request.into_inner();
+        Box::pin(async move { Ok(Response::new(service.encoded_totals(&question).await?)) })
     }
 }
 
