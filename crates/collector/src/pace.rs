@@ -256,9 +256,8 @@ mod tests {
         assert!(stream.as_mut().now_or_never().is_none());
         tick();
         assert!(stream.as_mut().now_or_never().is_some(), "however many single reports wait");
-        let mut are_in = || singles.iter_mut().map(|single| single.as_mut().now_or_never()).collect::<Vec<_>>();
-        assert_eq!(are_in(), [Some(true), None, None], "and the first of those");
-        drop(are_in);
+        let are_in: Vec<_> = singles.iter_mut().map(|single| single.as_mut().now_or_never()).collect();
+        assert_eq!(are_in, [Some(true), None, None], "and the first of those");
         // Single reports that do not come leave their turns to streams, once as many have gathered as may come at once.
         for _ in 0..1_000 {
             tick();
