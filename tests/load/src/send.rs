@@ -201,48 +201,40 @@ impl Stream {
             let waiting = Arc::new(Mutex::new(Waiting::default()));
             let (outgoing, requests) = mpsc::channel(OUTGOING);
             let feeding = tokio::spawn(feed(unanswered, parcels, Arc::clone(&waiting), outgoing));
-            let answered = self.answers(channel, requests, &waiting).await;
+            let mut answers = 0;
+            let broke = self.answers(channel, requests, &waiting, &mut answers).await?;
             parcels = feeding.await?;
             unanswered = locked(&waiting).rest();
-            match answered {
-                Ok(_) if unanswered.is_empty() && parcels.is_closed() && parcels.is_empty() => return Ok(self.latency),
-                Err((error, 0)) => return Err(error.context("a stream of reports broke before its first answer")),
-                _ => {}
+            if broke.is_none() && unanswered.is_empty() && parcels.is_closed() && parcels.is_empty() {
+                return Ok(self.latency);
             }
+            anyhow::ensure!(answers > 0, "a stream of reports ended before its first answer: {broke:?}");
             self.counts.reopened.fetch_add(1, Ordering::Relaxed);
             self.counts.again.fetch_add(u64::try_from(unanswered.len())?, Ordering::Relaxed);
             channel = self.connect().await?;
         }
     }
 
-    /// Takes answers until the stream ends: how many there were, and why it broke if it did.
+    /// Takes and counts answers until the stream ends, and gives why it broke if it did.
     async fn answers(
         &mut self,
         channel: Channel,
         requests: mpsc::Receiver<Encoded>,
         waiting: &Mutex<Waiting>,
-    ) -> Result<u64, (anyhow::Error, u64)> {
-        let mut answers = 0;
-        match self.answers_of(channel, requests, waiting, &mut answers).await {
-            Ok(()) => Ok(answers),
-            Err(error) => Err((error, answers)),
-        }
-    }
-
-    async fn answers_of(
-        &mut self,
-        channel: Channel,
-        requests: mpsc::Receiver<Encoded>,
-        waiting: &Mutex<Waiting>,
         answers: &mut u64,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Option<Status>> {
         let mut grpc = Grpc::new(channel);
         grpc.ready().await?;
         let path = PathAndQuery::from_static("/tonghop.collector.v1.CollectorService/SubmitStream");
         let requests = tonic::Request::new(ReceiverStream::new(requests));
         let receipts = grpc.streaming(requests, path, Answers::<SubmitStreamResponse>::default()).await?;
         let mut receipts = receipts.into_inner();
-        while let Some(SubmitStreamResponse { index, outcome, .. }) = receipts.message().await? {
+        loop {
+            let SubmitStreamResponse { index, outcome, .. } = match receipts.message().await {
+                Ok(Some(receipt)) => receipt,
+                Ok(None) => return Ok(None),
+                Err(status) => return Ok(Some(status)),
+            };
             *answers += 1;
             let parcel = locked(waiting).take(index).context("a receipt for no report")?;
             match outcome {
@@ -266,7 +258,6 @@ impl Stream {
                 }
             }
         }
-        Ok(())
     }
 }
 
