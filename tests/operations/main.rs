@@ -56,6 +56,14 @@ fn listed() -> BTreeSet<String> {
 }
 
 #[test]
+fn nats_waits_for_the_disk_before_it_acknowledges() {
+    let nats = |name: &str| std::fs::read_to_string(repository().join("deploy/nats").join(name)).unwrap();
+    assert!(nats("nats.conf").lines().any(|line| line.trim() == "sync_interval: always"));
+    // One of three too.
+    assert!(nats("cluster.conf").lines().any(|line| line == r#"include "nats.conf""#));
+}
+
+#[test]
 fn each_alert_says_how_bad_in_both_languages_and_where_to_read_on() {
     let alerts = alerts();
     assert!(alerts.len() > 15, "{alerts:?}");

@@ -103,6 +103,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_wrong_in_many_places_fits_into_headers() {
+        let violation = |cell: usize| Violation {
+            reason: Reason::ValueTypeWrong,
+            severity: Severity::Error,
+            field: format!("values[{cell}]"),
+            message: Message { vi: "sai ".repeat(40), en: "wrong ".repeat(40) },
+        };
+        let mut violations = Violations::from(violation(0));
+        (1..100).for_each(|cell| violations.push(violation(cell)));
+        let status = invalid_report(&violations);
+        assert!(status.details().len() < 5 * 1024, "{} bytes", status.details().len());
+        let details = status.get_error_details();
+        assert!(details.bad_request().unwrap().field_violations.len() > 5);
+        assert_eq!(details.error_info().unwrap().metadata["violations"], "100");
+    }
+
+    #[test]
     fn who_asks_for_more_than_their_share_is_named_and_told_when_to_come_again() {
         let message = Message { vi: "quá nhiều".to_owned(), en: "too many".to_owned() };
         let status = over_quota("TOO_MANY_CALLS", &message, Duration::from_millis(20), "commune-00004");
