@@ -10,7 +10,7 @@ use messaging::{
     Exact, Outgoing, Partitions, accepted_message, outbox,
     totals::{Cause, CausingReport, CellTotal, LevelTotals, TotalsData, TotalsEvent},
 };
-use proto::pb::event::v1::{AcceptedReport, JudgedBatch};
+use proto::pb::event::v1::{AcceptedReport, JudgedBatch, JudgedBatches};
 
 const CELLS: usize = 40;
 /// Verdicts in a message, and events of a transaction.
@@ -87,14 +87,15 @@ fn events(criterion: &mut Criterion) {
     let waiting: Vec<Outgoing> = (0..).take(BATCH).map(|unit| event(unit).message().unwrap()).collect();
     group.bench_function("outbox", |bencher| bencher.iter(|| outbox::pack(black_box(&waiting))));
     let partition = Partitions::new(32).unwrap().of("identity");
-    let batch = JudgedBatch {
+    let judged = JudgedBatch {
         log_sequence: 1_700_000_000_000_000,
         catalogue_version: "2022.1-0011".to_owned(),
         accepted: vec![verdict(); BATCH],
         rejected: Vec::new(),
     };
+    let judged = JudgedBatches { batches: vec![judged] };
     group.bench_function("verdicts message", |bencher| {
-        bencher.iter(|| accepted_message(partition, 0, black_box(&batch)));
+        bencher.iter(|| accepted_message(partition, black_box(&judged)));
     });
     group.finish();
 }

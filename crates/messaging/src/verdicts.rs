@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use domain::settle::{Judged, Origin, Position};
-use prost::Message as _;
-use proto::pb::event::v1::{JudgedBatch, QuarantinedMessage};
+use prost::{DecodeError, Message as _};
+use proto::pb::event::v1::{JudgedBatch, JudgedBatches, QuarantinedMessage};
 
 use crate::{
     Connection, Outgoing, Partition, ReadError,
@@ -11,16 +11,20 @@ use crate::{
     subjects,
 };
 
-/// A message with reports of one submitted batch that may count; `part` numbers the messages of that batch and kind.
+/// A message with reports that may count.
 #[must_use]
-pub fn accepted_message(partition: Partition, part: usize, batch: &JudgedBatch) -> Outgoing {
-    outgoing(subjects::accepted(partition), &format!("a{part}"), batch.log_sequence, partition, batch)
+pub fn accepted_message(partition: Partition, judged: &JudgedBatches) -> Outgoing {
+    outgoing(subjects::accepted(partition), "a", first(judged), partition, judged)
 }
 
-/// A message with reports of one submitted batch that may not count; `part` numbers the messages of that batch and kind.
+/// A message with reports that may not count.
 #[must_use]
-pub fn rejected_message(partition: Partition, part: usize, batch: &JudgedBatch) -> Outgoing {
-    outgoing(subjects::rejected(partition), &format!("r{part}"), batch.log_sequence, partition, batch)
+pub fn rejected_message(partition: Partition, judged: &JudgedBatches) -> Outgoing {
+    outgoing(subjects::rejected(partition), "r", first(judged), partition, judged)
+}
+
+fn first(judged: &JudgedBatches) -> u64 {
+    judged.batches.first().map_or(0, |batch| batch.log_sequence)
 }
 
 /// The message with bytes that are no batch.
@@ -37,8 +41,8 @@ fn outgoing(
     message: &impl prost::Message,
 ) -> Outgoing {
     let payload = message.encode_to_vec();
-    // The content is part of the id: a verdict by another catalogue must not be taken for a second copy. The ledger settles
-    // which of two verdicts on a report counts.
+    // The content is part of the id: a verdict by another catalogue, or together with other verdicts, must not be taken for a second
+    // copy. The ledger settles which of two verdicts on a report counts.
     let content = u128::from_be_bytes(domain::ContentDigest::of_bytes(&payload).0);
     let message_id = format!("{kind}-{log_sequence}-{partition}-{content:032x}");
     Outgoing { subject, message_id, content_type: None, payload: payload.into() }
@@ -138,10 +142,10 @@ fn read(position: u64, subject: &str, payload: &Bytes) -> Verdict {
             Err(error) => unreadable(error.to_string()),
         }
     } else {
-        match JudgedBatch::decode(payload.as_ref()) {
-            Ok(batch) => {
-                traced = traced_of(&batch);
-                proto::event::decode(batch, position).map_or_else(|error| unreadable(error.to_string()), Body::Judged)
+        match batches(payload) {
+            Ok(batches) => {
+                traced = batches.iter().flat_map(traced_of).collect();
+                proto::event::decode(batches, position).map_or_else(|error| unreadable(error.to_string()), Body::Judged)
             }
             Err(error) => unreadable(error.to_string()),
         }
@@ -149,8 +153,57 @@ fn read(position: u64, subject: &str, payload: &Bytes) -> Verdict {
     Verdict { position, body, traced }
 }
 
-fn traced_of(batch: &JudgedBatch) -> Vec<Traced> {
+/// What was judged together, or the one batch that is a message by itself. The two differ in the kind of their first field, so neither can
+/// be taken for the other.
+fn batches(payload: &Bytes) -> Result<Vec<JudgedBatch>, DecodeError> {
+    JudgedBatches::decode(payload.as_ref())
+        .map(|judged| judged.batches)
+        .or_else(|error| JudgedBatch::decode(payload.as_ref()).map(|batch| vec![batch]).map_err(|_| error))
+}
+
+fn traced_of(batch: &JudgedBatch) -> impl Iterator<Item = Traced> {
     let traced = batch.accepted.iter().filter(|report| !report.traceparent.is_empty());
     let origin = |index| Origin { sequence: batch.log_sequence, index };
-    traced.map(|report| Traced { origin: origin(report.log_index), traceparent: report.traceparent.clone() }).collect()
+    traced.map(move |report| Traced { origin: origin(report.log_index), traceparent: report.traceparent.clone() })
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::pb::event::v1::RejectedReport;
+
+    use super::*;
+    use crate::Partitions;
+
+    #[test]
+    fn batches_are_read_together_and_alone() {
+        let report = |log_index| RejectedReport { log_index, digest: vec![9; 16], ..RejectedReport::default() };
+        let batch = |log_sequence, reports: std::ops::Range<u32>| JudgedBatch {
+            log_sequence,
+            catalogue_version: "2022.1-0011".to_owned(),
+            accepted: Vec::new(),
+            rejected: reports.map(report).collect(),
+        };
+        let partition = Partitions::new(32).unwrap().of("identity");
+        let origins = |message: &Outgoing| match read(99, &message.subject, &message.payload).body {
+            Body::Judged(judged) => judged
+                .iter()
+                .map(Judged::provenance)
+                .map(|of| (of.origin.sequence, of.origin.index))
+                .collect::<Vec<_>>(),
+            Body::Quarantined { error, .. } => panic!("{error}"),
+        };
+        let judged = JudgedBatches { batches: vec![batch(7, 0..2), batch(8, 1..2)] };
+        let together = rejected_message(partition, &judged);
+        assert_eq!(origins(&together), [(7, 0), (7, 1), (8, 1)]);
+        // What a validator of before has written and nobody has counted yet.
+        let alone = Outgoing { payload: batch(7, 0..2).encode_to_vec().into(), ..together.clone() };
+        assert_eq!(origins(&alone), [(7, 0), (7, 1)]);
+        // An aggregator of before does not take what was judged together for a batch of nothing: it is quarantined there.
+        assert!(JudgedBatch::decode(together.payload.as_ref()).is_err());
+
+        let other = JudgedBatches { batches: judged.batches[..1].to_vec() };
+        assert_ne!(rejected_message(partition, &other).message_id, together.message_id);
+        let cut = Outgoing { payload: together.payload.slice(..together.payload.len() - 1), ..together };
+        assert!(matches!(read(99, &cut.subject, &cut.payload).body, Body::Quarantined { .. }));
+    }
 }

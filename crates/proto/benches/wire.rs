@@ -104,7 +104,7 @@ fn wire(criterion: &mut Criterion) {
     };
     let bytes = judged(BATCH).encode_to_vec();
     group.bench_function("judged batch", |bencher| {
-        bencher.iter(|| decode(JudgedBatch::decode(black_box(&bytes[..])).unwrap(), Position(1)).unwrap());
+        bencher.iter(|| decode(vec![JudgedBatch::decode(black_box(&bytes[..])).unwrap()], Position(1)).unwrap());
     });
     group.finish();
 

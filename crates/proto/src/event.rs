@@ -90,11 +90,20 @@ pub fn encode_rejected(rejected: &Rejected) -> pb::RejectedReport {
     }
 }
 
-/// Unpacks a judged batch that stands at a position of the log of verdicts.
+/// Unpacks the judged batches of the message at a position of the log of verdicts.
 ///
 /// # Errors
 /// Names the field that is malformed.
-pub fn decode(batch: pb::JudgedBatch, position: Position) -> Result<Vec<Judged>, MalformedVerdict> {
+pub fn decode(batches: Vec<pb::JudgedBatch>, position: Position) -> Result<Vec<Judged>, MalformedVerdict> {
+    let reports = batches.iter().map(|batch| batch.accepted.len() + batch.rejected.len()).sum();
+    let mut judged = Vec::with_capacity(reports);
+    for batch in batches {
+        decode_batch(batch, position, &mut judged)?;
+    }
+    Ok(judged)
+}
+
+fn decode_batch(batch: pb::JudgedBatch, position: Position, judged: &mut Vec<Judged>) -> Result<(), MalformedVerdict> {
     let pb::JudgedBatch { log_sequence, catalogue_version, accepted, rejected } = batch;
     let catalogue = CatalogueVersion::new(&catalogue_version);
     let provenance = |index, received_at_micros, principal: String| Provenance {
@@ -104,9 +113,13 @@ pub fn decode(batch: pb::JudgedBatch, position: Position) -> Result<Vec<Judged>,
         catalogue: catalogue.clone(),
         position,
     };
-    let accepted = accepted.into_iter().map(|report| decode_accepted(report, &provenance).map(Judged::Accepted));
-    let rejected = rejected.into_iter().map(|report| decode_rejected(report, &provenance).map(Judged::Rejected));
-    accepted.chain(rejected).collect()
+    for report in accepted {
+        judged.push(decode_accepted(report, &provenance).map(Judged::Accepted)?);
+    }
+    for report in rejected {
+        judged.push(decode_rejected(report, &provenance).map(Judged::Rejected)?);
+    }
+    Ok(())
 }
 
 fn decode_accepted(
@@ -241,11 +254,13 @@ mod tests {
             digest: ContentDigest([9; 16]),
             warnings: domain::Violations::default(),
         };
-        let batch = |accepted| pb::JudgedBatch {
-            log_sequence: 7,
-            catalogue_version: "2022.1-0011".to_owned(),
-            accepted: vec![accepted],
-            rejected: vec![],
+        let batch = |accepted| {
+            vec![pb::JudgedBatch {
+                log_sequence: 7,
+                catalogue_version: "2022.1-0011".to_owned(),
+                accepted: vec![accepted],
+                rejected: vec![],
+            }]
         };
         let packed = encode_accepted(&accepted);
         assert_eq!(decode(batch(packed.clone()), Position(99)), Ok(vec![Judged::Accepted(accepted)]));

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::future::{join_all, try_join_all};
+use futures_util::future::try_join_all;
 use messaging::{Connection, Outgoing, PublishError, Publisher, Submitted, SubmittedBatches};
 use runtime::{Backoff, Shutdown};
 use tokio::time::Instant;
@@ -12,9 +12,9 @@ use crate::{judge::Judge, metrics::NUMBERS};
 /// The most batches whose verdicts are published together.
 const TOGETHER: usize = 16;
 
-/// From this many messages on an atomic batch costs JetStream less than one after the other: it takes 1.3 ms of processor time however
-/// small it is.
-const WORTH_A_BATCH: usize = 8;
+/// From this many messages on an atomic batch costs JetStream less than one after the other: it makes a directory of files for each and removes
+/// it again.
+const WORTH_A_BATCH: usize = 16;
 
 pub(crate) async fn run(connection: Connection, judge: Arc<Judge>, shutdown: Shutdown) {
     let publisher = Publisher::new(connection.clone());
@@ -71,9 +71,9 @@ async fn judge_until_broken(batches: &mut SubmittedBatches, publisher: &Publishe
     }
 }
 
-/// The messages with the verdicts on some batches, batch by batch. Waits for as long as PostgreSQL does not say what it must be asked: no verdict
+/// The messages with the verdicts on some batches. Waits for as long as PostgreSQL does not say what it must be asked: no verdict
 /// is guessed. None where shutdown was requested first: the batches come again to another validator.
-async fn judged(judge: &Judge, taken: &[Submitted], shutdown: &Shutdown) -> Option<Vec<Vec<Outgoing>>> {
+async fn judged(judge: &Judge, taken: &[Submitted], shutdown: &Shutdown) -> Option<Vec<Outgoing>> {
     let mut backoff = backoff();
     let began = Instant::now();
     loop {
@@ -100,50 +100,29 @@ async fn judged(judge: &Judge, taken: &[Submitted], shutdown: &Shutdown) -> Opti
 
 /// Publishes until JetStream has the verdicts, then acknowledges. At shutdown one more try is made: unacknowledged batches
 /// come again to another validator.
-async fn publish(publisher: &Publisher, messages: Vec<Vec<Outgoing>>, taken: &[Submitted], shutdown: &Shutdown) {
+async fn publish(publisher: &Publisher, messages: Vec<Outgoing>, taken: &[Submitted], shutdown: &Shutdown) {
     let mut backoff = backoff();
     let began = Instant::now();
-    let mut waiting: Vec<_> = taken.iter().zip(messages).collect();
-    while let Err(error) = publish_once(publisher, &mut waiting).await {
+    while let Err(error) = publish_once(publisher, &messages).await {
         NUMBERS.retries.increment(1);
-        tracing::warn!(%error, batches = waiting.len(), "verdicts are not durable yet; trying again");
+        tracing::warn!(%error, batches = taken.len(), "verdicts are not durable yet; trying again");
         if shutdown.is_requested() {
             return;
         }
         pause(&mut backoff, shutdown).await;
     }
+    for batch in taken {
+        batch.acknowledge().await;
+    }
     NUMBERS.publish_seconds.record(began.elapsed());
 }
 
-/// Publishes the verdicts on some batches and acknowledges those that are durable; the others stay.
-async fn publish_once(
-    publisher: &Publisher,
-    waiting: &mut Vec<(&Submitted, Vec<Outgoing>)>,
-) -> Result<(), PublishError> {
-    let messages: usize = waiting.iter().map(|(_, messages)| messages.len()).sum();
-    if messages < WORTH_A_BATCH {
-        let published = join_all(waiting.iter().map(|(submitted, messages)| async move {
-            try_join_all(messages.iter().map(|message| publisher.publish(message))).await?;
-            submitted.acknowledge().await;
-            Ok(())
-        }));
-        let mut published = published.await.into_iter();
-        let mut failed = Ok(());
-        waiting.retain(|_| match published.next() {
-            Some(Err(error)) => {
-                failed = Err(error);
-                true
-            }
-            _ => false,
-        });
-        return failed;
+async fn publish_once(publisher: &Publisher, messages: &[Outgoing]) -> Result<(), PublishError> {
+    if messages.len() < WORTH_A_BATCH {
+        try_join_all(messages.iter().map(|message| publisher.publish(message))).await.map(|_| ())
+    } else {
+        publisher.publish_together(messages).await
     }
-    let messages: Vec<_> = waiting.iter().flat_map(|(_, messages)| messages).cloned().collect();
-    publisher.publish_together(&messages).await?;
-    for (batch, _) in waiting.drain(..) {
-        batch.acknowledge().await;
-    }
-    Ok(())
 }
 
 fn backoff() -> Backoff {

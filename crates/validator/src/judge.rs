@@ -14,7 +14,7 @@ use messaging::{Outgoing, Partition, Partitions, Submitted, accepted_message, qu
 use proto::{
     event::{digest_of, encode_accepted, encode_rejected},
     pb::{
-        event::v1::{AcceptedReport, JudgedBatch, QuarantinedMessage, RejectedReport, SubmittedReport},
+        event::v1::{AcceptedReport, JudgedBatch, JudgedBatches, QuarantinedMessage, RejectedReport, SubmittedReport},
         report::v1::Report,
     },
 };
@@ -28,7 +28,7 @@ use crate::{
 
 /// The most bytes of verdicts in one message: far below what NATS takes. A batch of reports with a hundred violations each
 /// needs several.
-const MESSAGE_BYTES: usize = 256 * 1024;
+const MESSAGE_BYTES: usize = 512 * 1024;
 
 /// The most bytes of a quarantined message that are kept.
 const QUARANTINED_BYTES: usize = 64 * 1024;
@@ -45,11 +45,11 @@ pub(crate) struct Judge {
 /// A report that was read, and its form.
 type Readable<'c> = Result<(domain::Report, &'c DataSet), Violations>;
 
-/// The verdicts on a batch's reports that go to one partition.
+/// The verdicts that go to one partition, each with the place in REPORTS of the batch that its report came in.
 #[derive(Default)]
 struct Judged {
-    accepted: Vec<AcceptedReport>,
-    rejected: Vec<RejectedReport>,
+    accepted: Vec<(u64, AcceptedReport)>,
+    rejected: Vec<(u64, RejectedReport)>,
 }
 
 impl Judge {
@@ -61,12 +61,12 @@ impl Judge {
         submitted
     }
 
-    /// The messages with the verdicts on some batches, batch by batch. PostgreSQL is asked once for all of them, and only where
-    /// a report's form looks back or its period is closed.
+    /// The messages with the verdicts on some batches: what goes to one partition goes there together, as each message costs its wait for the
+    /// disk. PostgreSQL is asked once for all of them, and only where a report's form looks back or its period is closed.
     ///
     /// # Errors
     /// When PostgreSQL had to be asked and did not answer.
-    pub(crate) async fn verdicts(&self, taken: &[Submitted]) -> Result<Vec<Vec<Outgoing>>, StoreError> {
+    pub(crate) async fn verdicts(&self, taken: &[Submitted]) -> Result<Vec<Outgoing>, StoreError> {
         let read: Vec<Vec<Readable<'_>>> = taken.iter().map(|submitted| self.read(submitted)).collect();
         let mut questions = Questions::default();
         for (submitted, read) in taken.iter().zip(&read) {
@@ -77,8 +77,16 @@ impl Judge {
             }
         }
         let stored = questions.ask(&self.catalogue, &self.store).await?;
-        let messages = taken.iter().zip(read).map(|(submitted, read)| self.judge(submitted, read, &stored));
-        Ok(messages.collect())
+        let mut judged = BTreeMap::new();
+        let mut messages = Vec::new();
+        for (submitted, read) in taken.iter().zip(read) {
+            match &submitted.batch {
+                Ok(batch) => self.judge_batch(submitted.sequence, &batch.reports, read, &stored, &mut judged),
+                Err(error) => messages.push(self.quarantined(submitted, error)),
+            }
+        }
+        messages.extend(self.messages(judged));
+        Ok(messages)
     }
 
     /// The reports of a batch, read; none where the bytes are no batch.
@@ -105,24 +113,19 @@ impl Judge {
         Err(Violation { reason, severity, field, message }.into())
     }
 
-    fn judge(&self, submitted: &Submitted, read: Vec<Readable<'_>>, stored: &Stored) -> Vec<Outgoing> {
-        match &submitted.batch {
-            Ok(batch) => self.judge_batch(submitted.sequence, &batch.reports, read, stored),
-            Err(error) => {
-                NUMBERS.quarantined.increment(1);
-                let payload = submitted.payload();
-                tracing::error!(sequence = submitted.sequence, subject = submitted.subject, bytes = payload.len(), %error, "a submitted batch cannot be read; it is quarantined");
-                let message = QuarantinedMessage {
-                    log_sequence: submitted.sequence,
-                    subject: submitted.subject.clone(),
-                    error: error.clone(),
-                    payload: payload[..payload.len().min(QUARANTINED_BYTES)].to_vec(),
-                    payload_length: payload.len() as u64,
-                };
-                // Any partition will do, but always the same one.
-                vec![quarantined_message(self.partitions.of(""), &message)]
-            }
-        }
+    fn quarantined(&self, submitted: &Submitted, error: &str) -> Outgoing {
+        NUMBERS.quarantined.increment(1);
+        let payload = submitted.payload();
+        tracing::error!(sequence = submitted.sequence, subject = submitted.subject, bytes = payload.len(), %error, "a submitted batch cannot be read; it is quarantined");
+        let message = QuarantinedMessage {
+            log_sequence: submitted.sequence,
+            subject: submitted.subject.clone(),
+            error: error.to_owned(),
+            payload: payload[..payload.len().min(QUARANTINED_BYTES)].to_vec(),
+            payload_length: payload.len() as u64,
+        };
+        // Any partition will do, but always the same one.
+        quarantined_message(self.partitions.of(""), &message)
     }
 
     fn judge_batch(
@@ -131,9 +134,9 @@ impl Judge {
         reports: &[SubmittedReport],
         read: Vec<Readable<'_>>,
         stored: &Stored,
-    ) -> Vec<Outgoing> {
+        judged: &mut BTreeMap<Partition, Judged>,
+    ) {
         let version = self.catalogue.version();
-        let mut judged: BTreeMap<Partition, Judged> = BTreeMap::new();
         for (index, (submitted, read)) in (0..).zip(reports.iter().zip(read)) {
             let provenance = Provenance {
                 origin: Origin { sequence, index },
@@ -151,27 +154,32 @@ impl Judge {
                     // Where nothing is recorded here, what comes after may be.
                     let traceparent = step.map_or_else(|| submitted.traceparent.clone(), |step| step.traceparent());
                     NUMBERS.accepted.increment(1);
-                    judged.accepted.push(AcceptedReport { traceparent, ..encode_accepted(&accepted) });
+                    judged.accepted.push((sequence, AcceptedReport { traceparent, ..encode_accepted(&accepted) }));
                 }
                 settle::Judged::Rejected(rejected) => {
                     NUMBERS.rejected.increment(1);
-                    judged.rejected.push(encode_rejected(&rejected));
+                    judged.rejected.push((sequence, encode_rejected(&rejected)));
                 }
             }
         }
+    }
+
+    fn messages(&self, judged: BTreeMap<Partition, Judged>) -> Vec<Outgoing> {
+        let batch = |log_sequence, accepted, rejected| JudgedBatch {
+            log_sequence,
+            catalogue_version: self.catalogue.version().to_string(),
+            accepted,
+            rejected,
+        };
         let mut messages = Vec::new();
         for (partition, Judged { accepted, rejected }) in judged {
-            let batch = |accepted, rejected| JudgedBatch {
-                log_sequence: sequence,
-                catalogue_version: version.to_string(),
-                accepted,
-                rejected,
-            };
-            for (part, accepted) in parts(accepted, proto::encoded_len).into_iter().enumerate() {
-                messages.push(accepted_message(partition, part, &batch(accepted, Vec::new())));
+            for part in parts(accepted, |(_, report)| proto::encoded_len(report)) {
+                let batches = by_batch(part, |sequence, accepted| batch(sequence, accepted, Vec::new()));
+                messages.push(accepted_message(partition, &batches));
             }
-            for (part, rejected) in parts(rejected, proto::encoded_len).into_iter().enumerate() {
-                messages.push(rejected_message(partition, part, &batch(Vec::new(), rejected)));
+            for part in parts(rejected, |(_, report)| proto::encoded_len(report)) {
+                let batches = by_batch(part, |sequence, rejected| batch(sequence, Vec::new(), rejected));
+                messages.push(rejected_message(partition, &batches));
             }
         }
         messages
@@ -212,6 +220,18 @@ fn received_at(submitted: &SubmittedReport) -> Timestamp {
     Timestamp::from_unix_micros(submitted.received_at_micros)
 }
 
+/// Puts together again what came in one batch.
+fn by_batch<T>(judged: Vec<(u64, T)>, batch: impl Fn(u64, Vec<T>) -> JudgedBatch) -> JudgedBatches {
+    let mut batches: Vec<(u64, Vec<T>)> = Vec::new();
+    for (sequence, report) in judged {
+        match batches.last_mut() {
+            Some((of, reports)) if *of == sequence => reports.push(report),
+            _ => batches.push((sequence, vec![report])),
+        }
+    }
+    JudgedBatches { batches: batches.into_iter().map(|(sequence, reports)| batch(sequence, reports)).collect() }
+}
+
 /// Cuts a list into runs that fit a message each.
 fn parts<T>(list: Vec<T>, bytes_of: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
     let (mut parts, mut bytes): (Vec<Vec<T>>, usize) = (Vec::new(), usize::MAX);
@@ -237,9 +257,9 @@ mod tests {
 
     #[test]
     fn parts_keep_everything_in_order_and_fit() {
-        let sizes = [100_000, 100_000, 100_000, 300_000, 1, 1];
+        let sizes = [200_000, 200_000, 200_000, 600_000, 1, 1];
         let cut = parts(sizes.to_vec(), |size| *size);
-        assert_eq!(cut, [vec![100_000, 100_000], vec![100_000], vec![300_000], vec![1, 1]]);
+        assert_eq!(cut, [vec![200_000, 200_000], vec![200_000], vec![600_000], vec![1, 1]]);
         assert!(parts(Vec::<usize>::new(), |size| *size).is_empty());
     }
 }

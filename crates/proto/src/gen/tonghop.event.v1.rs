@@ -21,7 +21,15 @@ pub struct SubmittedReport {
     #[prost(string, tag = "4")]
     pub traceparent: ::prost::alloc::string::String,
 }
-/// A message on reports.accepted.PARTITION or reports.rejected.PARTITION: verdicts on reports of one submitted batch.
+/// A message on reports.accepted.PARTITION or reports.rejected.PARTITION: verdicts on reports that were judged together. A JudgedBatch
+/// alone, which validators wrote before, is read as well.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct JudgedBatches {
+    /// In the order in which they were submitted.
+    #[prost(message, repeated, tag = "1")]
+    pub batches: ::prost::alloc::vec::Vec<JudgedBatch>,
+}
+/// Verdicts on reports of one submitted batch.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct JudgedBatch {
     /// The sequence number of the submitted batch in REPORTS.
