@@ -89,7 +89,9 @@ impl Outcome {
             "acknowledgement_ms": self.acknowledgement.json(),
             "freshness_ms": self.watched.freshness.json(),
             "freshness_not_listed": self.watched.unlisted,
-            "reports_per_transaction": { "p50": batch(50), "p95": batch(95), "transactions": self.watched.batches.len() },
+            "reports_per_transaction": batch(50).map(|p50| json!({
+                "p50": p50, "p95": batch(95), "transactions": self.watched.batches.len()
+            })),
             "events_of_the_nation_replaced": self.watched.missed,
             "reports_per_message": self.message.map(|(reports, _)| (reports * 10.0).round() / 10.0),
             "stages": self.stages,

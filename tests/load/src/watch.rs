@@ -15,6 +15,7 @@ use std::{
 use domain::{LevelCode, OrgUnitCode};
 use messaging::{
     Connection,
+    progress::ProgressFeed,
     totals::{Cause, TotalsFeed},
 };
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -46,8 +47,8 @@ struct Seen {
     /// When the reports from the followed districts arrived at their sender.
     due: FxHashMap<Uuid, Instant>,
     freshness: Option<Latency>,
-    /// How many reports each event of the nation counted.
-    batches: Vec<usize>,
+    /// How many reports each transaction counted, as aggregators tell.
+    batches: Vec<u64>,
     /// Events that another took the place of before they were delivered.
     missed: i64,
 }
@@ -69,8 +70,8 @@ impl Shared {
 #[derive(Debug)]
 pub(crate) struct Watched {
     pub(crate) freshness: Latency,
-    /// How many reports the events of the nation had, from few to many.
-    pub(crate) batches: Vec<usize>,
+    /// How many reports the transactions had, from few to many; empty where nobody tells.
+    pub(crate) batches: Vec<u64>,
     /// Events of the nation that were replaced before they were delivered.
     pub(crate) missed: i64,
     /// Reports from the followed districts that no event listed.
@@ -106,6 +107,10 @@ impl Watch {
             let units = units.iter().map(|(level, code)| (level, code));
             let feed = TotalsFeed::of_units_from_now(connection.clone(), units).await?;
             feeds.spawn(follow(feed, nation, Arc::clone(&shared)));
+            // Not everybody may hear it.
+            if let Ok(told) = connection.progress().await {
+                feeds.spawn(hear(told, Arc::clone(&shared)));
+            }
         }
         Ok(Self { communes, shared, _feeds: feeds })
     }
@@ -162,7 +167,6 @@ async fn follow(mut feed: TotalsFeed, nation: Option<String>, shared: Arc<Shared
         let mut seen = shared.seen();
         if level(&subject) == nation.as_deref() {
             shared.counted.fetch_add(u64::try_from(cause.reports).unwrap_or(0), Ordering::Relaxed);
-            seen.batches.push(cause.reports);
             let last = versions.insert(subject, version).unwrap_or(previous_version);
             seen.missed += previous_version - last;
             continue;
@@ -173,6 +177,12 @@ async fn follow(mut feed: TotalsFeed, nation: Option<String>, shared: Arc<Shared
                 freshness.record(now.saturating_duration_since(due));
             }
         }
+    }
+}
+
+async fn hear(mut told: ProgressFeed, shared: Arc<Shared>) {
+    while let Some(progress) = told.next().await {
+        shared.seen().batches.push(progress.counted);
     }
 }
 
