@@ -256,6 +256,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_came_together_stays_together() {
+        let report = |log_index| RejectedReport { log_index, ..RejectedReport::default() };
+        let judged = vec![(7, report(0)), (7, report(1)), (9, report(0)), (7, report(2))];
+        let batches =
+            by_batch(judged, |log_sequence, rejected| JudgedBatch { log_sequence, rejected, ..JudgedBatch::default() });
+        let places = |batch: &JudgedBatch| {
+            (batch.log_sequence, batch.rejected.iter().map(|report| report.log_index).collect::<Vec<_>>())
+        };
+        let found: Vec<_> = batches.batches.iter().map(places).collect();
+        assert_eq!(found, [(7, vec![0, 1]), (9, vec![0]), (7, vec![2])]);
+    }
+
+    #[test]
     fn parts_keep_everything_in_order_and_fit() {
         let sizes = [200_000, 200_000, 200_000, 600_000, 1, 1];
         let cut = parts(sizes.to_vec(), |size| *size);
