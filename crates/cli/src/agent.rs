@@ -68,8 +68,17 @@ async fn watch(args: &args::Agent, output: &Output, interrupt: Interrupt<'_>) ->
     let catalogue = args.catalogue.as_deref().map(check::load).transpose()?;
     let (collector, query) = (Peer::collector(collector, credentials), Peer::query(query, credentials));
     let peers = Peers { collector, query, away: Vec::new() };
-    let mut agent =
-        Agent { args, output, folder, client, peers, catalogue, files: BTreeMap::new(), is_any_refused: false };
+    let mut agent = Agent {
+        args,
+        output,
+        folder,
+        client,
+        peers,
+        catalogue,
+        files: BTreeMap::new(),
+        is_any_refused: false,
+        is_tidy: false,
+    };
     let ended = agent.run(events, interrupt).await;
     agent.client.shutdown().await;
     ended
@@ -87,8 +96,14 @@ struct Peers {
 struct Sending {
     /// The name of its batch, once it is spooled.
     batch: Option<String>,
-    /// Whether it was said why it cannot be spooled yet.
-    is_told: bool,
+    /// Whether it cannot be read or spooled at the moment; why was said.
+    is_stuck: bool,
+}
+
+/// Whether an agent that is to end by itself has nothing left to do. What is stuck stays where it is: the next agent tries again.
+fn ended(files: &BTreeMap<OsString, Sending>, waiting: usize, is_any_refused: bool) -> Option<Ended> {
+    let is_over = waiting == 0 && files.values().all(|file| file.is_stuck);
+    is_over.then_some(if is_any_refused || !files.is_empty() { Ended::Badly } else { Ended::Well })
 }
 
 struct Agent<'a> {
@@ -100,6 +115,8 @@ struct Agent<'a> {
     catalogue: Option<Catalogue>,
     files: BTreeMap<OsString, Sending>,
     is_any_refused: bool,
+    /// Whether nothing is left in the spool of files that were put away by an agent before.
+    is_tidy: bool,
 }
 
 impl Agent<'_> {
@@ -107,7 +124,7 @@ impl Agent<'_> {
         let left = self.folder.sending().map_err(|error| unreadable(&error))?;
         self.files = left.into_iter().map(|name| (name, Sending::default())).collect();
         self.spool_all().await?;
-        self.forget_orphans().await?;
+        self.is_tidy = self.forget_orphans().await?;
         let mut told = None;
         loop {
             let waiting = match self.look().await {
@@ -124,8 +141,10 @@ impl Agent<'_> {
                 }
                 Err(failure) => return Err(failure),
             };
-            if self.args.once && self.files.is_empty() && waiting == 0 {
-                return Ok(if self.is_any_refused { Ended::Badly } else { Ended::Well });
+            if self.args.once
+                && let Some(ended) = ended(&self.files, waiting, self.is_any_refused)
+            {
+                return Ok(ended);
             }
             let mut next_look = Instant::now() + self.args.every;
             loop {
@@ -162,6 +181,9 @@ impl Agent<'_> {
             self.files.entry(name).or_default();
         }
         self.spool_all().await?;
+        if !self.is_tidy {
+            self.is_tidy = self.forget_orphans().await?;
+        }
         let spooled: Vec<(OsString, String)> =
             self.files.iter().filter_map(|(name, file)| Some((name.clone(), file.batch.clone()?))).collect();
         for (name, batch) in spooled {
@@ -214,7 +236,7 @@ impl Agent<'_> {
                     return self.put_away(&name, &Answer::of_faults(&shown, &faults));
                 }
                 // It could be read when it was spooled: the catalogue is another now.
-                self.files.insert(name, Sending { batch: Some(batch), is_told: false });
+                self.files.insert(name, Sending { batch: Some(batch), is_stuck: false });
                 return Ok(());
             }
         };
@@ -225,7 +247,7 @@ impl Agent<'_> {
         match self.client.send_batch(&batch, to_send).await {
             Ok(()) => {
                 if let Some(file) = self.files.get_mut(&name) {
-                    *file = Sending { batch: Some(batch), is_told: false };
+                    *file = Sending { batch: Some(batch), is_stuck: false };
                 }
             }
             Err(error @ SendError::TooLarge(_)) => {
@@ -311,11 +333,11 @@ impl Agent<'_> {
         self.client.forget_batch(batch).await.map_err(|error| unspooled(&error.into()))
     }
 
-    /// Forgets the batches of files that were put away before the spool could be told. None while a file cannot be read: a batch may be
-    /// its, and once forgotten its reports would go out again under new ids.
-    async fn forget_orphans(&self) -> Result<(), Failure> {
+    /// Forgets the batches of files that were put away before the spool could be told. None, and false, while a file cannot be read: a
+    /// batch may be its, and once forgotten its reports would go out again under new ids.
+    async fn forget_orphans(&self) -> Result<bool, Failure> {
         if self.files.values().any(|file| file.batch.is_none()) {
-            return Ok(());
+            return Ok(false);
         }
         let batches = self.client.batches().await.map_err(|error| unspooled(&error.into()))?;
         for batch in batches.iter().filter(|batch| batch.starts_with(OURS)) {
@@ -323,12 +345,12 @@ impl Agent<'_> {
                 self.forget(batch).await?;
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     fn tell_once(&mut self, name: &OsString, failure: &Failure) {
         if let Some(file) = self.files.get_mut(name)
-            && !std::mem::replace(&mut file.is_told, true)
+            && !std::mem::replace(&mut file.is_stuck, true)
         {
             self.output.remark(&failure.message);
         }

@@ -17,7 +17,7 @@ use client::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::watch;
+use super::{Sending, ended, watch};
 use crate::{
     Ended,
     args::{self, Lang},
@@ -89,6 +89,18 @@ async fn once(args: &args::Agent) -> (Result<Ended, Failure>, String, String) {
 fn rows(units: impl IntoIterator<Item = usize>) -> String {
     let rows = units.into_iter().map(|unit| format!("{unit},x,2022,5,6\n"));
     format!("org_unit,data_set,period,a,b[s03]\n{}", rows.collect::<String>())
+}
+
+#[test]
+fn what_cannot_be_read_keeps_nobody_waiting() {
+    let ends = |files: &[(&str, bool)], waiting| {
+        let sending = |(name, is_stuck): &(&str, bool)| (name.into(), Sending { batch: None, is_stuck: *is_stuck });
+        ended(&files.iter().map(sending).collect(), waiting, false)
+    };
+    assert_eq!(ends(&[], 0), Some(Ended::Well));
+    assert_eq!(ends(&[("a.csv", true)], 0), Some(Ended::Badly), "it has no answer");
+    assert_eq!(ends(&[("a.csv", true), ("b.csv", false)], 0), None, "the other is on its way");
+    assert_eq!(ends(&[("a.csv", true)], 1), None, "one is not taken yet");
 }
 
 #[tokio::test]
