@@ -1,10 +1,18 @@
 //! Provisioning again, starting over, taking over.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
+
+use aggregator::Aggregator;
 use cli::provision;
-use messaging::{ProvisionError, Topology};
+use messaging::{ConnectionConfig, ProvisionError, Topology};
 use prost::Message as _;
-use proto::pb::event::v1::{JudgedBatch, RejectedReport};
-use runtime::SystemClock;
+use proto::pb::event::v1::{JudgedBatch, JudgedBatches, RejectedReport};
+use runtime::{Clock, Shutdown, SystemClock, telemetry::TelemetryConfig};
+use sqlx::PgPool;
+use store::StoreConfig;
 use tests::{Events, Load, World, checks::all_is_well, small_topology};
 
 const REPORTS: usize = 2_000;
@@ -143,7 +151,8 @@ async fn a_log_that_is_made_again_goes_on_above_the_old_one() {
 }
 
 /// Goal: a place of the log is settled once, however often it is judged: by a second message of verdicts that comes while the
-/// aggregator is at work, and by one that comes after it was killed, together with what is new.
+/// aggregator is at work, and by one that comes after it was killed, together with what is new. Also by one that holds a batch
+/// alone, as validators wrote them before.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_judged_once_more_is_settled_once() {
     let world = World::start().await;
@@ -154,7 +163,7 @@ async fn what_is_judged_once_more_is_settled_once() {
     let (verdicts, _) = world.stream("VERDICTS").await.unwrap();
     let stream = jetstream.get_stream("VERDICTS").await.unwrap();
     let judged = stream.get_raw_message(verdicts.last).await.unwrap();
-    let accepted = JudgedBatch::decode(judged.payload.clone()).unwrap();
+    let [accepted] = &JudgedBatches::decode(judged.payload.clone()).unwrap().batches[..] else { panic!("one batch") };
     // As another catalogue might have judged it.
     let report = &accepted.accepted[0];
     let rejected = RejectedReport {
@@ -172,8 +181,13 @@ async fn what_is_judged_once_more_is_settled_once() {
     let rejected = JudgedBatch { accepted: Vec::new(), rejected: vec![rejected], ..accepted.clone() };
     let again = async || {
         let rejected_on = judged.subject.replace("accepted", "rejected");
-        for (subject, batch) in [(judged.subject.to_string(), &accepted), (rejected_on, &rejected)] {
-            jetstream.publish(subject, batch.encode_to_vec().into()).await.unwrap().await.unwrap();
+        let together = JudgedBatches { batches: vec![rejected.clone()] };
+        for (subject, payload) in [
+            (judged.subject.to_string(), accepted.encode_to_vec()),
+            (judged.subject.to_string(), judged.payload.to_vec()),
+            (rejected_on, together.encode_to_vec()),
+        ] {
+            jetstream.publish(subject, payload.into()).await.unwrap().await.unwrap();
         }
     };
 
@@ -192,4 +206,65 @@ async fn what_is_judged_once_more_is_settled_once() {
     assert_eq!((counts.accepted, counts.settled()), (3, 3));
     world.verified().await;
     services.assert_quiet();
+}
+
+/// The operating system's clock, put ahead.
+#[derive(Debug, Default)]
+struct Ahead(AtomicI64);
+
+impl Clock for Ahead {
+    fn now(&self) -> time::OffsetDateTime {
+        SystemClock.now() + time::Duration::seconds(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// Goal: totals that were committed while NATS was away, for longer than they may wait to be published, are published once it is back,
+/// though nothing else comes to count.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_committed_while_nats_was_away_is_published() {
+    let mut world = World::start().await;
+    let mut services = world.services().await;
+    services.aggregator.terminate();
+    services.aggregator.ended().await;
+    let config = aggregator::Config {
+        catalogue: tests::catalogue_dir(),
+        admin: runtime::admin::AdminConfig::default(),
+        nats: ConnectionConfig::to(world.nats.url()),
+        store: StoreConfig::to(world.postgres.url()),
+        limits: aggregator::Limits::default(),
+        telemetry: TelemetryConfig::default(),
+    };
+    let clock = Arc::new(Ahead::default());
+    let counting = Aggregator::start(&config, Arc::clone(&world.catalogue), Arc::clone(&clock) as _).await.unwrap();
+    let shutdown = Shutdown::new();
+    let counting = tokio::spawn(counting.run(shutdown.clone()));
+    services.submit(&tests::report("31498", 1, vec![tests::int("id_eligible_citizens", 1)])).await.unwrap();
+    world.settled(1).await;
+
+    let database = PgPool::connect(&world.postgres.url()).await.unwrap();
+    let mut held = database.begin().await.unwrap();
+    sqlx::query("LOCK TABLE total").execute(&mut *held).await.unwrap();
+    services.submit(&tests::report("31501", 1, vec![tests::int("id_eligible_citizens", 10)])).await.unwrap();
+    tests::eventually("the transaction waits", async || {
+        let waiting: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM pg_locks WHERE NOT granted").fetch_one(&database).await.unwrap();
+        if waiting > 0 { Ok(()) } else { Err("nobody waits") }
+    })
+    .await;
+    world.nats.kill_hard().await.unwrap();
+    held.commit().await.unwrap();
+    tests::eventually("it is committed", async || match world.store.outbox_length().await {
+        Ok(1) => Ok(()),
+        other => Err(other),
+    })
+    .await;
+    clock.0.store(61, Ordering::Relaxed);
+    world.nats.restart().await.unwrap();
+    world.settled(2).await;
+    let totals = services.totals("VN", "identity", "202211").await;
+    let subject = "totals.v1.national.VN.identity.202211";
+    assert_eq!(world.connection.last_total_version(subject).await.unwrap(), Some(totals.version));
+    assert_eq!(tests::sum(&totals, "commune", "id_eligible_citizens"), Some(11));
+    shutdown.request();
+    counting.await.unwrap().unwrap();
 }

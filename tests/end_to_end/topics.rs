@@ -18,7 +18,7 @@ use messaging::{
     totals::{TotalsData, TotalsEvent},
 };
 use prost::Message as _;
-use proto::pb::event::v1::{JudgedBatch, SubmittedBatch, SubmittedReport};
+use proto::pb::event::v1::{JudgedBatches, SubmittedBatch, SubmittedReport};
 use sqlx::{Connection as _, PgConnection, Row as _};
 use tests::{Load, Schema, World, checks::all_is_well, int, report, tonghop};
 
@@ -380,10 +380,11 @@ async fn logged(world: &World) -> (BTreeSet<String>, BTreeSet<String>) {
     }
     for message in messages("VERDICTS").await {
         assert!(message.subject.starts_with("reports.accepted."), "{}", message.subject);
-        let batch = JudgedBatch::decode(message.payload).unwrap();
-        assert!(!batch.accepted.is_empty() && batch.rejected.is_empty(), "{}", message.subject);
         let id = |bytes: &[u8]| uuid::Uuid::from_slice(bytes).unwrap().to_string();
-        judged.extend(batch.accepted.iter().map(|accepted| id(&accepted.submission_id)));
+        for batch in JudgedBatches::decode(message.payload).unwrap().batches {
+            assert!(!batch.accepted.is_empty() && batch.rejected.is_empty(), "{}", message.subject);
+            judged.extend(batch.accepted.iter().map(|accepted| id(&accepted.submission_id)));
+        }
     }
     (submitted, judged)
 }

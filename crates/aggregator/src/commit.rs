@@ -65,8 +65,7 @@ pub(crate) async fn commit(
 ) -> Result<Vec<Outgoing>, CommitError> {
     // A database that hangs would be waited on for ever; the server ends a statement long before.
     let within = Duration::from_secs(180);
-    let (began, reports) = (Instant::now(), batch.judged.len());
-    let progress = Progress::of(partition, batch.judged.iter().map(|judged| judged.provenance().received_at));
+    let began = Instant::now();
     // On its own to the end, also when nobody waits for it any more: a connection that is left in the middle of a `COPY` would be
     // taken for a good one.
     let committing = tokio::spawn(commit_now(Arc::clone(shared), partition, batch));
@@ -75,14 +74,19 @@ pub(crate) async fn commit(
         Ok(committed) => committed?,
     };
     NUMBERS.commit_seconds.record(began.elapsed());
-    NUMBERS.batch_reports.record(reports as f64);
-    if let (Ok(_), Some(progress)) = (&committed, progress) {
+    let (events, progress) = committed?;
+    if let Some(progress) = progress {
+        NUMBERS.batch_reports.record(progress.counted as f64);
         shared.connection.tell(progress);
     }
-    committed
+    Ok(events)
 }
 
-async fn commit_now(shared: Arc<Shared>, partition: Partition, batch: Batch) -> Result<Vec<Outgoing>, CommitError> {
+async fn commit_now(
+    shared: Arc<Shared>,
+    partition: Partition,
+    batch: Batch,
+) -> Result<(Vec<Outgoing>, Option<Progress>), CommitError> {
     let Batch { after, up_to, settled_up_to, judged, quarantined, traced } = batch;
     let steps = Steps::begin(&traced);
     let reports = judged.len();
@@ -129,7 +133,9 @@ async fn commit_now(shared: Arc<Shared>, partition: Partition, batch: Batch) -> 
     steps.committed(up_to);
     metrics::settled(&changes.ledger, writes.len(), now);
     tracing::debug!(%partition, reports, totals = writes.len(), up_to = up_to.0, "counted a batch");
-    Ok(events)
+    // What was settled before and is judged once more is not counted again.
+    let settled = changes.ledger.iter().map(|settled| settled.provenance.received_at);
+    Ok((events, Progress::of(partition, settled)))
 }
 
 /// Makes sure that every catalogue by which reports were judged is known. One that is not to be had stops the partition: it

@@ -9,7 +9,13 @@ mod folder;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, ffi::OsString, io, pin::Pin, time::Duration};
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    io,
+    pin::Pin,
+    time::Duration,
+};
 
 use client::{Client, Config, Event, Events, Progress, SendError, Service, Trouble};
 use domain::Catalogue;
@@ -19,7 +25,7 @@ use crate::{
     Ended, args, check,
     output::{Failure, Output, both},
     peer::Peer,
-    report_file::{self, File, Format, MAX_BYTES},
+    report_file::{self, File, Format},
     submit::{
         batch::{self, Batch},
         unopened, unspooled,
@@ -32,7 +38,7 @@ use self::{
 };
 
 /// Files that are on their way at a time.
-const AT_A_TIME: usize = 16;
+const AT_A_TIME: usize = 200;
 /// How soon after a report is finished its file is looked at.
 const SOON: Duration = Duration::from_millis(100);
 /// What the agent's batches are called, apart from those of others.
@@ -78,6 +84,8 @@ async fn watch(args: &args::Agent, output: &Output, interrupt: Interrupt<'_>) ->
         files: BTreeMap::new(),
         is_any_refused: false,
         is_tidy: false,
+        stuck: Vec::new(),
+        strange: Vec::new(),
     };
     let ended = agent.run(events, interrupt).await;
     agent.client.shutdown().await;
@@ -96,14 +104,31 @@ struct Peers {
 struct Sending {
     /// The name of its batch, once it is spooled.
     batch: Option<String>,
-    /// Whether it cannot be read or spooled at the moment; why was said.
+    /// Whether it was said why it cannot be read or spooled yet.
+    is_told: bool,
+    /// Whether it cannot be read at the moment.
     is_stuck: bool,
 }
 
+/// What a look has left to do.
+#[derive(Debug, Default)]
+struct Left {
+    /// Files that are not taken yet.
+    waiting: usize,
+    /// Files that cannot be taken.
+    stuck: usize,
+}
+
 /// Whether an agent that is to end by itself has nothing left to do. What is stuck stays where it is: the next agent tries again.
-fn ended(files: &BTreeMap<OsString, Sending>, waiting: usize, is_any_refused: bool) -> Option<Ended> {
-    let is_over = waiting == 0 && files.values().all(|file| file.is_stuck);
-    is_over.then_some(if is_any_refused || !files.is_empty() { Ended::Badly } else { Ended::Well })
+fn ended(files: &BTreeMap<OsString, Sending>, left: &Left, is_any_refused: bool) -> Option<Ended> {
+    let is_over = left.waiting == 0 && files.values().all(|file| file.is_stuck);
+    let is_good = files.is_empty() && left.stuck == 0 && !is_any_refused;
+    is_over.then_some(if is_good { Ended::Well } else { Ended::Badly })
+}
+
+fn unmoved(name: &OsStr, error: &io::Error) -> Failure {
+    let shown = name.to_string_lossy();
+    Failure::caused(&format!("không chuyển được tệp {shown}"), &format!("cannot move {shown}"), error)
 }
 
 struct Agent<'a> {
@@ -117,6 +142,10 @@ struct Agent<'a> {
     is_any_refused: bool,
     /// Whether nothing is left in the spool of files that were put away by an agent before.
     is_tidy: bool,
+    /// Files that could not be moved when the agent last looked.
+    stuck: Vec<OsString>,
+    /// Files that it then did not take for files of reports.
+    strange: Vec<OsString>,
 }
 
 impl Agent<'_> {
@@ -127,22 +156,22 @@ impl Agent<'_> {
         self.is_tidy = self.forget_orphans().await?;
         let mut told = None;
         loop {
-            let waiting = match self.look().await {
-                Ok(waiting) => {
+            let left = match self.look().await {
+                Ok(left) => {
                     told = None;
-                    waiting
+                    left
                 }
                 // A network share that is away for a moment, a disk that is full: whoever stays looks again.
                 Err(failure) if !self.args.once => {
                     if told.replace(failure.message.en.clone()).as_ref() != Some(&failure.message.en) {
                         self.output.remark(&failure.message);
                     }
-                    0
+                    Left::default()
                 }
                 Err(failure) => return Err(failure),
             };
             if self.args.once
-                && let Some(ended) = ended(&self.files, waiting, self.is_any_refused)
+                && let Some(ended) = ended(&self.files, &left, self.is_any_refused)
             {
                 return Ok(ended);
             }
@@ -171,18 +200,17 @@ impl Agent<'_> {
         }
     }
 
-    /// Takes what is ready, spools what is not and puts away what is finished; how many files are not taken yet.
-    async fn look(&mut self) -> Result<usize, Failure> {
-        let room = AT_A_TIME.saturating_sub(self.files.len());
+    /// Takes what is ready, puts away what is finished and spools what is not: there may be room for it now.
+    async fn look(&mut self) -> Result<Left, Failure> {
+        let underway = self.files.values().filter(|file| !file.is_stuck).count();
+        let room = AT_A_TIME.saturating_sub(underway);
         let looked = self.folder.take(self.args.quiet_for, room).map_err(|error| unreadable(&error))?;
+        self.tell_stuck(&looked.stuck);
+        self.tell_strange(looked.strange);
         self.files.extend(looked.taken.into_iter().map(|name| (name, Sending::default())));
         // Also those that a look took which then failed.
         for name in self.folder.sending().map_err(|error| unreadable(&error))? {
             self.files.entry(name).or_default();
-        }
-        self.spool_all().await?;
-        if !self.is_tidy {
-            self.is_tidy = self.forget_orphans().await?;
         }
         let spooled: Vec<(OsString, String)> =
             self.files.iter().filter_map(|(name, file)| Some((name.clone(), file.batch.clone()?))).collect();
@@ -191,7 +219,40 @@ impl Agent<'_> {
                 self.finish(name, batch).await?;
             }
         }
-        Ok(looked.waiting)
+        self.spool_all().await?;
+        if !self.is_tidy {
+            self.is_tidy = self.forget_orphans().await?;
+        }
+        // One of the same name as one that cannot be read waits for somebody to mend that.
+        let is_stuck = |name: &OsString| self.files.get(name).is_some_and(|file| file.is_stuck);
+        let blocked = looked.waiting.iter().filter(|name| is_stuck(name)).count();
+        Ok(Left { waiting: looked.waiting.len() - blocked, stuck: looked.stuck.len() + blocked })
+    }
+
+    /// Says once of each file that it is not sent.
+    fn tell_strange(&mut self, strange: Vec<OsString>) {
+        for name in strange.iter().filter(|name| !self.strange.contains(name)) {
+            let shown = name.to_string_lossy();
+            self.output.remark(&both(
+                format!(
+                    "không gửi {shown}: chỉ gửi các tệp .csv, .json, .jsonl, .ndjson (trong Excel: lưu thành CSV UTF-8)"
+                ),
+                format!(
+                    "{shown} is not sent: only files .csv, .json, .jsonl, .ndjson are (in Excel: save as CSV UTF-8)"
+                ),
+            ));
+        }
+        self.strange = strange;
+    }
+
+    /// Says once of each file that it cannot be moved.
+    fn tell_stuck(&mut self, stuck: &[(OsString, io::Error)]) {
+        for (name, error) in stuck {
+            if !self.stuck.contains(name) {
+                self.output.remark(&unmoved(name, error).message);
+            }
+        }
+        self.stuck = stuck.iter().map(|(name, _)| name.clone()).collect();
     }
 
     /// Spools the files that are not spooled yet.
@@ -199,67 +260,74 @@ impl Agent<'_> {
         let new: Vec<OsString> =
             self.files.iter().filter(|(_, file)| file.batch.is_none()).map(|(name, _)| name.clone()).collect();
         for name in new {
-            self.spool(name).await?;
+            if !self.spool(name).await? {
+                break;
+            }
         }
         Ok(())
     }
 
-    /// Reads a file and spools its reports. One that cannot be read is answered at once.
-    async fn spool(&mut self, name: OsString) -> Result<(), Failure> {
+    /// Reads a file and spools its reports. One that cannot be read is answered at once. False where there is no room in the spool: other files
+    /// would be read for nothing.
+    async fn spool(&mut self, name: OsString) -> Result<bool, Failure> {
         let shown = name.to_string_lossy().into_owned();
         let text = match self.folder.read(&name) {
             Ok(Text::Words(text)) => text,
             Ok(Text::TooLarge) => {
-                return self.put_away(&name, &Answer::of_sentence(&shown, &answer::too_large(MAX_BYTES)));
+                return self.put_away(&name, &Answer::of_sentence(&shown, &report_file::too_large())).map(|()| true);
             }
-            Ok(Text::NotUtf8) => return self.put_away(&name, &Answer::of_sentence(&shown, &answer::not_utf8())),
+            Ok(Text::NotUtf8) => {
+                return self.put_away(&name, &Answer::of_sentence(&shown, &report_file::not_utf8())).map(|()| true);
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 // Somebody has taken it away.
                 self.files.remove(&name);
-                return Ok(());
+                return Ok(true);
             }
             Err(error) => {
-                let failure =
-                    Failure::caused(&format!("không đọc được {shown}"), &format!("cannot read {shown}"), &error);
-                self.tell_once(&name, &failure);
-                return Ok(());
+                self.is_unreadable(&name, &error);
+                return Ok(true);
             }
         };
+        if let Some(file) = self.files.get_mut(&name) {
+            file.is_stuck = false;
+        }
         // Only names with one of the endings are taken.
-        let Some(format) = Format::of_name(&shown) else { return Ok(()) };
+        let Some(format) = Format::of_name(&shown) else { return Ok(true) };
         let batch = format!("{OURS}{}", batch::name(format, &text));
         let reports = match report_file::read(format, &text, self.catalogue.as_ref()) {
             Ok(File { reports, .. }) => reports,
             Err(faults) => {
                 let known = self.client.batch(&batch).await.map_err(|error| unspooled(&error.into()))?;
                 if known.is_empty() {
-                    return self.put_away(&name, &Answer::of_faults(&shown, &faults));
+                    return self.put_away(&name, &Answer::of_faults(&shown, &faults)).map(|()| true);
                 }
                 // It could be read when it was spooled: the catalogue is another now.
-                self.files.insert(name, Sending { batch: Some(batch), is_stuck: false });
-                return Ok(());
+                self.files.insert(name, Sending { batch: Some(batch), ..Sending::default() });
+                return Ok(true);
             }
         };
         if reports.is_empty() {
-            return self.put_away(&name, &Answer::of_sentence(&shown, &answer::empty()));
+            return self.put_away(&name, &Answer::of_sentence(&shown, &report_file::empty())).map(|()| true);
         }
         let Batch { to_send, .. } = batch::of(&reports);
         match self.client.send_batch(&batch, to_send).await {
             Ok(()) => {
                 if let Some(file) = self.files.get_mut(&name) {
-                    *file = Sending { batch: Some(batch), is_stuck: false };
+                    *file = Sending { batch: Some(batch), ..Sending::default() };
                 }
             }
             Err(error @ SendError::TooLarge(_)) => {
-                return self.put_away(&name, &Answer::of_sentence(&shown, &unspooled(&error).message));
+                return self.put_away(&name, &Answer::of_sentence(&shown, &unspooled(&error).message)).map(|()| true);
             }
             Err(error @ SendError::Full(_)) => {
                 // There is room when others are finished.
                 self.tell_once(&name, &unspooled(&error));
+                return Ok(false);
             }
             Err(error) => return Err(unspooled(&error)),
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Answers a file whose reports all have their fates.
@@ -276,9 +344,7 @@ impl Agent<'_> {
                 return self.forget(&batch).await;
             }
             Err(error) => {
-                let failure =
-                    Failure::caused(&format!("không đọc được {shown}"), &format!("cannot read {shown}"), &error);
-                self.tell_once(&name, &failure);
+                self.is_unreadable(&name, &error);
                 return Ok(());
             }
             // Somebody has written to it after it was taken: what it says now is to be sent as well.
@@ -314,10 +380,7 @@ impl Agent<'_> {
 
     /// Puts a file where it belongs, with its answer beside it.
     fn put_away(&mut self, name: &OsString, answer: &Answer) -> Result<(), Failure> {
-        let moved = self.folder.put_away(name, answer).map_err(|error| {
-            let shown = name.to_string_lossy();
-            Failure::caused(&format!("không chuyển được tệp {shown}"), &format!("cannot move {shown}"), &error)
-        })?;
+        let moved = self.folder.put_away(name, answer).map_err(|error| unmoved(name, &error))?;
         self.is_any_refused |= !answer.is_good();
         self.files.remove(name);
         let of_output = || answer.line(&moved, self.output);
@@ -348,9 +411,18 @@ impl Agent<'_> {
         Ok(true)
     }
 
+    fn is_unreadable(&mut self, name: &OsString, error: &io::Error) {
+        let shown = name.to_string_lossy();
+        let failure = Failure::caused(&format!("không đọc được {shown}"), &format!("cannot read {shown}"), error);
+        self.tell_once(name, &failure);
+        if let Some(file) = self.files.get_mut(name) {
+            file.is_stuck = true;
+        }
+    }
+
     fn tell_once(&mut self, name: &OsString, failure: &Failure) {
         if let Some(file) = self.files.get_mut(name)
-            && !std::mem::replace(&mut file.is_stuck, true)
+            && !std::mem::replace(&mut file.is_told, true)
         {
             self.output.remark(&failure.message);
         }

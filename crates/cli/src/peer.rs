@@ -72,8 +72,11 @@ impl Peer {
             _ => both(chain(error), chain(error)),
         };
         let reason = "UNREACHABLE".to_owned();
-        // A file that is missing will not come by itself.
-        let may_pass = !matches!(error.downcast_ref(), Some(Unconnected::Unreadable { .. } | Unconnected::NoToken(_)));
+        // A file that is missing will not come by itself, nor will a wrong one become right.
+        let may_pass = !matches!(
+            error.downcast_ref(),
+            Some(Unconnected::Unreadable { .. } | Unconnected::NoToken(_) | Unconnected::Unusable(_))
+        );
         Failure { reason, may_pass, ..Failure::new(self.unconnected(&why)) }
     }
 

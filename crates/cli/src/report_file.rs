@@ -17,6 +17,8 @@ use domain::{
 };
 use proto::pb::report::v1::Report;
 
+use crate::output::both;
+
 /// The largest file that is read.
 pub const MAX_BYTES: u64 = 256 * 1024 * 1024;
 
@@ -159,6 +161,28 @@ pub fn read(format: Format, text: &str, catalogue: Option<&Catalogue>) -> Result
         Format::Csv => csv::read(text, Types(catalogue)),
         Format::Json => json::read(text, Types(catalogue)),
     }
+}
+
+/// That a file is too large.
+pub(crate) fn too_large() -> Message {
+    let mib = MAX_BYTES >> 20;
+    both(
+        format!("Tệp lớn hơn {mib} MiB; hãy chia thành nhiều tệp."),
+        format!("The file has more than {mib} MiB; split it."),
+    )
+}
+
+/// That a file is no text we read.
+pub(crate) fn not_utf8() -> Message {
+    both(
+        "Tệp không phải là văn bản UTF-8; hãy lưu lại với mã hoá UTF-8 (trong Excel: CSV UTF-8).",
+        "The file is no UTF-8 text; save it as UTF-8 (in Excel: CSV UTF-8).",
+    )
+}
+
+/// That there is nothing in a file.
+pub(crate) fn empty() -> Message {
+    both("Tệp không có báo cáo nào.", "There is no report in the file.")
 }
 
 #[cfg(test)]

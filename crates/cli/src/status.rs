@@ -197,8 +197,8 @@ impl Pipeline {
         if wrong > 0 {
             let wrong = count(wrong);
             problems.push(both(
-                format!("{wrong} tổng không khớp với các báo cáo; `tonghop verify` liệt kê, `tonghop replay` sửa lại"),
-                format!("{wrong} totals are not what their reports add up to; `tonghop verify` lists them, `tonghop replay` puts them right"),
+                format!("{wrong} tổng không khớp với các báo cáo; `tonghop verify` liệt kê, `tonghop replay --swap` sửa lại"),
+                format!("{wrong} totals are not what their reports add up to; `tonghop verify` lists them, `tonghop replay --swap` puts them right"),
             ));
         }
         if self.not_recomputed() > OLD {

@@ -40,8 +40,10 @@ pub(crate) async fn run(args: &args::Submit, output: &Output) -> Result<Ended, F
             format!("the format of {name} is not known; add --format csv or --format json"),
         ))
     })?;
-    let text = text_of(&args.file).map_err(|error| {
-        Failure::caused(&format!("không đọc được tệp {name}"), &format!("cannot read {name}"), &error)
+    let text = text_of(&args.file).map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidData => Failure::new(report_file::not_utf8()),
+        io::ErrorKind::FileTooLarge => Failure::new(report_file::too_large()),
+        _ => Failure::caused(&format!("không đọc được tệp {name}"), &format!("cannot read {name}"), &error),
     })?;
     let teller = Teller { file: &name, output };
     let catalogue = args.catalogue.as_deref().map(check::load).transpose()?;
@@ -53,6 +55,9 @@ pub(crate) async fn run(args: &args::Submit, output: &Output) -> Result<Ended, F
         }
     };
     teller.remarks(&remarks);
+    if reports.is_empty() {
+        return Err(Failure::new(report_file::empty()));
+    }
     let batch = batch::name(format, &text);
     drop((text, catalogue));
 
@@ -100,6 +105,9 @@ async fn send(
         ..Config::new(&args.collector, spool)
     };
     let (client, events) = Client::watched(config).await.map_err(|error| unopened(&error))?;
+    if args.spool.is_some() {
+        tell_of_others(&client, batch, teller.output).await?;
+    }
     let Batch { to_send, refused } = batch::of(&reports);
     let (ended, untold) = match client.send_batch(batch, to_send).await {
         Err(error) => (Err(unspooled(&error)), None),
@@ -137,6 +145,23 @@ async fn send(
     }
     client.shutdown().await;
     ended
+}
+
+/// Says how many reports of other files are still in the spool: whatever opens it sends them as well.
+async fn tell_of_others(client: &Client, batch: &str, output: &Output) -> Result<(), Failure> {
+    let mut others = 0;
+    for other in client.batches().await.map_err(|error| unspooled(&error.into()))? {
+        if other != batch {
+            others += client.unfinished(&other).await.map_err(|error| unspooled(&error.into()))?;
+        }
+    }
+    if others > 0 {
+        output.remark(&both(
+            format!("{others} báo cáo của các tệp khác còn trong hàng đợi cũng được gửi đi"),
+            format!("{others} reports of other files, which were left in the spool, are sent as well"),
+        ));
+    }
+    Ok(())
 }
 
 /// Why there is no client.
@@ -179,8 +204,7 @@ pub(crate) fn text_of(path: &Path) -> io::Result<String> {
         fs::File::open(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?
     };
     if read as u64 > MAX_BYTES {
-        let message = format!("the file has more than {} MiB; split it", MAX_BYTES >> 20);
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+        return Err(io::ErrorKind::FileTooLarge.into());
     }
     Ok(text)
 }

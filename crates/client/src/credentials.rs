@@ -58,6 +58,9 @@ pub enum Unconnected {
     /// A file holds no token.
     #[error("{} holds no token", .0.display())]
     NoToken(PathBuf),
+    /// A file holds no certificate or key, or the key is not that of the certificate.
+    #[error("the certificates cannot be used")]
+    Unusable(#[source] tonic::transport::Error),
     /// The service cannot be reached, or one does not believe the other.
     #[error(transparent)]
     Transport(#[from] tonic::transport::Error),
@@ -77,7 +80,7 @@ impl Credentials {
             tls = tls.identity(Identity::from_pem(read(certificate)?, read(key)?));
         }
         let token = self.token.as_deref().map(Token::read).transpose()?;
-        let channel = endpoint.tls_config(tls)?.connect().await?;
+        let channel = endpoint.tls_config(tls).map_err(Unconnected::Unusable)?.connect().await?;
         Ok(InterceptedService::new(channel, Bearer(token.map(Arc::new))))
     }
 }

@@ -50,7 +50,7 @@ impl Submitted {
 
     /// Says that the batch is done with: its verdicts are durable.
     pub async fn acknowledge(&self) {
-        // A lost acknowledgement brings the batch again, and its verdicts' message ids drop them.
+        // A lost acknowledgement brings the batch again, and the ledger passes over verdicts that it has.
         if let Err(error) = self.message.ack().await {
             tracing::debug!(%error, sequence = self.sequence, "a batch could not be acknowledged; it will come again");
         }

@@ -71,7 +71,7 @@ pub struct Traced {
 /// What a message of the log of verdicts holds.
 #[derive(Debug)]
 pub enum Body {
-    /// Verdicts on the reports of a submitted batch.
+    /// Verdicts on reports that were judged together.
     Judged(Vec<Judged>),
     /// Bytes that could not be read as a submitted batch, or as a verdict.
     Quarantined {
@@ -144,8 +144,14 @@ fn read(position: u64, subject: &str, payload: &Bytes) -> Verdict {
     } else {
         match batches(payload) {
             Ok(batches) => {
-                traced = batches.iter().flat_map(traced_of).collect();
-                proto::event::decode(batches, position).map_or_else(|error| unreadable(error.to_string()), Body::Judged)
+                let steps = batches.iter().flat_map(traced_of).collect();
+                match proto::event::decode(batches, position) {
+                    Ok(judged) => {
+                        traced = steps;
+                        Body::Judged(judged)
+                    }
+                    Err(error) => unreadable(error.to_string()),
+                }
             }
             Err(error) => unreadable(error.to_string()),
         }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use messaging::{Connection, Outgoing, PublishError, Publisher, Submitted, SubmittedBatches};
 use runtime::{Backoff, Shutdown};
 use tokio::time::Instant;
@@ -100,10 +100,10 @@ async fn judged(judge: &Judge, taken: &[Submitted], shutdown: &Shutdown) -> Opti
 
 /// Publishes until JetStream has the verdicts, then acknowledges. At shutdown one more try is made: unacknowledged batches
 /// come again to another validator.
-async fn publish(publisher: &Publisher, messages: Vec<Outgoing>, taken: &[Submitted], shutdown: &Shutdown) {
+async fn publish(publisher: &Publisher, mut messages: Vec<Outgoing>, taken: &[Submitted], shutdown: &Shutdown) {
     let mut backoff = backoff();
     let began = Instant::now();
-    while let Err(error) = publish_once(publisher, &messages).await {
+    while let Err(error) = publish_once(publisher, &mut messages).await {
         NUMBERS.retries.increment(1);
         tracing::warn!(%error, batches = taken.len(), "verdicts are not durable yet; trying again");
         if shutdown.is_requested() {
@@ -117,12 +117,21 @@ async fn publish(publisher: &Publisher, messages: Vec<Outgoing>, taken: &[Submit
     NUMBERS.publish_seconds.record(began.elapsed());
 }
 
-async fn publish_once(publisher: &Publisher, messages: &[Outgoing]) -> Result<(), PublishError> {
-    if messages.len() < WORTH_A_BATCH {
-        try_join_all(messages.iter().map(|message| publisher.publish(message))).await.map(|_| ())
-    } else {
-        publisher.publish_together(messages).await
+/// Publishes messages; those that are durable go from the list.
+async fn publish_once(publisher: &Publisher, messages: &mut Vec<Outgoing>) -> Result<(), PublishError> {
+    if messages.len() >= WORTH_A_BATCH {
+        return publisher.publish_together(messages).await;
     }
+    let mut published = join_all(messages.iter().map(|message| publisher.publish(message))).await.into_iter();
+    let mut failed = Ok(());
+    messages.retain(|_| match published.next() {
+        Some(Err(error)) => {
+            failed = Err(error);
+            true
+        }
+        _ => false,
+    });
+    failed
 }
 
 fn backoff() -> Backoff {

@@ -294,25 +294,6 @@ fn words(outcome: &Outcome) -> (&'static str, &'static str, &'static str) {
     }
 }
 
-pub(super) fn too_large(limit: u64) -> Message {
-    let mib = limit >> 20;
-    both(
-        format!("Tệp lớn hơn {mib} MiB; hãy chia thành nhiều tệp."),
-        format!("The file has more than {mib} MiB; split it."),
-    )
-}
-
-pub(super) fn not_utf8() -> Message {
-    both(
-        "Tệp không phải là văn bản UTF-8; hãy lưu lại với mã hoá UTF-8 (trong Excel: CSV UTF-8).",
-        "The file is no UTF-8 text; save it as UTF-8 (in Excel: CSV UTF-8).",
-    )
-}
-
-pub(super) fn empty() -> Message {
-    both("Tệp không có báo cáo nào.", "There is no report in the file.")
-}
-
 #[cfg(test)]
 mod tests {
     use client::{GetSubmissionResponse, Severity};

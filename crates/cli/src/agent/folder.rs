@@ -44,8 +44,12 @@ struct Looks {
 pub(super) struct Looked {
     /// Files that are in `sending/` now.
     pub(super) taken: Vec<OsString>,
-    /// How many are still where they were.
-    pub(super) waiting: usize,
+    /// Those that are still where they were, until they are quiet or there is room.
+    pub(super) waiting: Vec<OsString>,
+    /// Those that cannot be moved, and why.
+    pub(super) stuck: Vec<(OsString, io::Error)>,
+    /// Those that are no files of reports by their names, nor somebody's unfinished work.
+    pub(super) strange: Vec<OsString>,
 }
 
 /// What is in a file.
@@ -90,34 +94,37 @@ impl Folder {
 
     /// The files that are on their way.
     pub(super) fn sending(&self) -> io::Result<Vec<OsString>> {
-        let mut names: Vec<_> = files(&self.root.join(SENDING))?.into_iter().map(|(name, _)| name).collect();
+        let mut names: Vec<_> = files(&self.root.join(SENDING))?.files.into_iter().map(|(name, _)| name).collect();
         names.sort();
         Ok(names)
     }
 
     /// Moves those files to `sending/` that have not changed for so long; at most so many.
     pub(super) fn take(&mut self, quiet_for: Duration, most: usize) -> io::Result<Looked> {
-        let mut waiting = files(&self.root)?;
+        let Found { files: mut waiting, strange } = files(&self.root)?;
         waiting.sort_by(|(a, _), (b, _)| a.cmp(b));
         let mut seen = std::mem::take(&mut self.seen);
-        let (now, mut looked) = (Instant::now(), Looked::default());
+        let (now, mut looked) = (Instant::now(), Looked { strange, ..Looked::default() });
         for (name, looks) in waiting {
             let since = seen.remove(&name).filter(|(before, _)| *before == looks).map_or(now, |(_, since)| since);
             let target = self.root.join(SENDING).join(&name);
             let is_ready = looked.taken.len() < most && now.duration_since(since) >= quiet_for;
             // One of the same name goes first.
-            if is_ready && !target.try_exists()? {
-                match fs::rename(self.root.join(&name), target) {
-                    Ok(()) => {
-                        looked.taken.push(name);
-                        continue;
-                    }
-                    // Somebody has taken it away.
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                    Err(error) => return Err(error),
+            let moved = match target.try_exists() {
+                Ok(false) if is_ready => fs::rename(self.root.join(&name), target).map(|()| true),
+                there => there.map(|_| false),
+            };
+            match moved {
+                Ok(true) => {
+                    looked.taken.push(name);
+                    continue;
                 }
+                Ok(false) => looked.waiting.push(name.clone()),
+                // Somebody has taken it away.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                // Somebody else's, or open elsewhere: the others do not wait for it.
+                Err(error) => looked.stuck.push((name.clone(), error)),
             }
-            looked.waiting += 1;
             self.seen.insert(name, (looks, since));
         }
         Ok(looked)
@@ -149,30 +156,39 @@ impl Folder {
     }
 }
 
-/// The files of reports in a directory that are not somebody's unfinished work, with their looks.
-fn files(directory: &Path) -> io::Result<Vec<(OsString, Looks)>> {
-    let mut files = Vec::new();
+/// What lies in a directory that is not somebody's unfinished work.
+#[derive(Default)]
+struct Found {
+    /// Files of reports, with their looks.
+    files: Vec<(OsString, Looks)>,
+    /// What else may have been meant to be sent.
+    strange: Vec<OsString>,
+}
+
+fn files(directory: &Path) -> io::Result<Found> {
+    let mut found = Found::default();
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let name = entry.file_name();
-        if !is_ours(&name.to_string_lossy()) {
+        if is_unfinished(&name.to_string_lossy()) {
             continue;
         }
         match entry.metadata() {
-            Ok(about) if about.is_file() => {
-                files.push((name, Looks { size: about.len(), modified: about.modified().ok() }));
+            Ok(about) if about.is_file() && Format::of_name(&name.to_string_lossy()).is_some() => {
+                found.files.push((name, Looks { size: about.len(), modified: about.modified().ok() }));
             }
+            // What a link leads to may be anything.
+            Ok(about) if about.is_file() || about.is_symlink() => found.strange.push(name),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(files)
+    Ok(found)
 }
 
-fn is_ours(name: &str) -> bool {
-    // Names that end in .tmp or .part have neither of the endings.
-    !name.starts_with('.') && Format::of_name(name).is_some()
+fn is_unfinished(name: &str) -> bool {
+    name.starts_with('.') || name.ends_with(".tmp") || name.ends_with(".part")
 }
 
 /// A name to which an answer's endings can be added: a directory takes 255 bytes.
@@ -244,16 +260,16 @@ mod tests {
         fs::create_dir(dir.path().join("g.csv")).unwrap();
         let quiet_for = Duration::from_millis(100);
         let looked = folder.take(quiet_for, 9).unwrap();
-        assert_eq!((looked.taken, looked.waiting), (vec![], 2), "they may be unfinished");
+        assert_eq!((looked.taken, looked.waiting.len()), (vec![], 2), "they may be unfinished");
         std::thread::sleep(quiet_for);
         fs::write(dir.path().join("a.csv"), "xy").unwrap();
         let looked = folder.take(quiet_for, 9).unwrap();
-        assert_eq!((looked.taken, looked.waiting), (vec![OsString::from("b.json")], 1), "the other has grown");
+        assert_eq!((looked.taken, looked.waiting.len()), (vec![OsString::from("b.json")], 1), "the other has grown");
         std::thread::sleep(quiet_for);
         assert_eq!(folder.take(quiet_for, 0).unwrap().taken, [""; 0], "when there is no room none is taken");
         assert_eq!(folder.take(quiet_for, 9).unwrap().taken, ["a.csv"]);
         fs::write(dir.path().join("a.csv"), "new").unwrap();
-        assert_eq!(folder.take(Duration::ZERO, 9).unwrap().waiting, 1, "the one before it is on its way");
+        assert_eq!(folder.take(Duration::ZERO, 9).unwrap().waiting, ["a.csv"], "the one before it is on its way");
         assert_eq!(folder.sending().unwrap(), ["a.csv", "b.json"]);
         assert_eq!(folder.read(OsStr::new("a.csv")).unwrap(), Text::Words("xy".to_owned()));
     }

@@ -17,7 +17,7 @@ use client::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Sending, ended, watch};
+use super::{Left, Sending, ended, watch};
 use crate::{
     Ended,
     args::{self, Lang},
@@ -94,13 +94,15 @@ fn rows(units: impl IntoIterator<Item = usize>) -> String {
 #[test]
 fn what_cannot_be_read_keeps_nobody_waiting() {
     let ends = |files: &[(&str, bool)], waiting| {
-        let sending = |(name, is_stuck): &(&str, bool)| (name.into(), Sending { batch: None, is_stuck: *is_stuck });
-        ended(&files.iter().map(sending).collect(), waiting, false)
+        let sending =
+            |(name, is_stuck): &(&str, bool)| (name.into(), Sending { is_stuck: *is_stuck, ..Sending::default() });
+        ended(&files.iter().map(sending).collect(), &Left { waiting, stuck: 0 }, false)
     };
     assert_eq!(ends(&[], 0), Some(Ended::Well));
     assert_eq!(ends(&[("a.csv", true)], 0), Some(Ended::Badly), "it has no answer");
     assert_eq!(ends(&[("a.csv", true), ("b.csv", false)], 0), None, "the other is on its way");
     assert_eq!(ends(&[("a.csv", true)], 1), None, "one is not taken yet");
+    assert_eq!(ended(&BTreeMap::new(), &Left { waiting: 0, stuck: 1 }, false), Some(Ended::Badly), "it lies there");
 }
 
 #[tokio::test]
@@ -117,6 +119,7 @@ async fn each_file_is_answered_and_put_where_it_belongs() {
     home.put("ignored.txt", "");
     let (ended, stdout, stderr) = once(&home.args(&fake.clone().serve().await)).await;
     assert_eq!(ended.unwrap(), Ended::Badly, "{stderr}");
+    assert_eq!(stderr.matches("ignored.txt is not sent").count(), 1, "{stderr}");
     let expected = [
         "done/good.csv",
         "ignored.txt",

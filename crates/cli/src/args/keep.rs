@@ -7,7 +7,7 @@ use clap::Subcommand;
 use domain::{SubmissionId, Timestamp};
 use store::StoreConfig;
 
-use super::{AsOf, Database, Nats, Refused, as_of, given_or_in_file, principal, reason};
+use super::{AsOf, Database, Nats, Refused, as_of, day, given_or_in_file, principal, reason};
 use crate::output::Failure;
 
 /// Who does it.
@@ -202,8 +202,8 @@ pub(crate) struct AuditShow {
     /// Only what was counted, refused, or done by operators
     #[arg(long, value_enum)]
     pub(crate) only: Option<AuditChain>,
-    /// From this instant on: 2026-07-01T12:00:00+07:00, or a day
-    #[arg(long, value_name = "WHEN", value_parser = instant)]
+    /// From this instant on: 2026-07-01T12:00:00+07:00, or from the beginning of a day
+    #[arg(long, value_name = "WHEN", value_parser = beginning)]
     pub(crate) from: Option<Timestamp>,
     /// Up to this instant, or to the end of a day
     #[arg(long, value_name = "WHEN", value_parser = instant)]
@@ -245,9 +245,29 @@ fn submission_id(text: &str) -> Result<SubmissionId, uuid::Error> {
     uuid::Uuid::try_parse(text).map(SubmissionId)
 }
 
+fn beginning(text: &str) -> Result<Timestamp, Refused> {
+    match day(text) {
+        Ok(day) => Ok(Timestamp::from(day.midnight().assume_offset(time::macros::offset!(+7)))),
+        Err(_) => instant(text),
+    }
+}
+
 fn instant(text: &str) -> Result<Timestamp, Refused> {
     match as_of(text)? {
         AsOf::Instant(instant) => Ok(instant),
         AsOf::Position(_) => Err(Refused::AsOf),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_begins_and_ends() {
+        let (from, until) = (beginning("2026-07-01").unwrap(), instant("2026-07-01").unwrap());
+        assert_eq!(until.unix_micros() - from.unix_micros(), 24 * 60 * 60 * 1_000_000 - 1);
+        assert_eq!(Ok(from), beginning("2026-06-30T17:00:00Z"), "a day of Vietnam");
+        assert!(beginning("1764000000000001").is_err(), "a position is no instant");
     }
 }

@@ -25,7 +25,7 @@ pub struct SubmittedReport {
 /// alone, which validators wrote before, is read as well.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct JudgedBatches {
-    /// In the order in which they were submitted.
+    /// In the order in which they were judged; one may be there in several parts.
     #[prost(message, repeated, tag = "1")]
     pub batches: ::prost::alloc::vec::Vec<JudgedBatch>,
 }
