@@ -12,7 +12,7 @@ use tonic::{
 };
 
 /// A message as it goes over the wire. Cheap to clone.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Encoded(Bytes);
 
 impl Encoded {

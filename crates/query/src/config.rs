@@ -48,9 +48,10 @@ impl ServiceConfig for Config {
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Watchers at a time, over all callers. More need more memory, and more of the database: each reads again whenever
-    /// its unit moves. One connection has at most `grpc.max_concurrent_streams` of them.
+    /// its unit moves. One caller has at most half of them, one connection `grpc.max_concurrent_streams`.
     pub max_watchers: usize,
-    /// Totals that are watched at a time, over all watchers: one of them may watch a thousand. More need more memory.
+    /// Totals that are watched at a time, over all watchers: one of them may watch a thousand, one caller half of all. More need more
+    /// memory.
     pub max_watched: usize,
     /// Calls that one caller may make a second. Raise it, and the next, where one caller asks for many.
     pub calls_per_second_of_one: NonZeroU32,

@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashMap,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
@@ -19,11 +20,23 @@ use crate::{pulse::Beat, question::Question, refused::Refused};
 pub(crate) struct Told {
     pub(crate) totals: pb::Totals,
     encoded: OnceLock<Encoded>,
+    said: OnceLock<u64>,
 }
 
 impl Told {
     pub(crate) fn new(totals: pb::Totals) -> Self {
-        Self { totals, encoded: OnceLock::new() }
+        Self { totals, encoded: OnceLock::new(), said: OnceLock::new() }
+    }
+
+    /// Tells apart answers that say something else, wherever the log stands. Of one version some may: a target that is reached by what other
+    /// periods' reports say.
+    pub(crate) fn said(&self) -> u64 {
+        *self.said.get_or_init(|| {
+            let totals = Some(pb::Totals { log_position: 0, ..self.totals.clone() });
+            let mut hasher = DefaultHasher::new();
+            Encoded::new(&pb::GetTotalsResponse { totals }).hash(&mut hasher);
+            hasher.finish()
+        })
     }
 
     /// The answer of `GetTotals`.
@@ -150,6 +163,21 @@ mod tests {
 
     fn question(org_unit: &str) -> Question {
         Question::read(&tiny::catalogue(), tiny::asked(org_unit)).unwrap()
+    }
+
+    #[test]
+    fn answers_that_say_something_else_are_told_apart() {
+        let reached = |value| pb::Totals {
+            version: 3,
+            levels: vec![pb::LevelTotals {
+                targets: vec![pb::Target { value: Some(value), ..pb::Target::default() }],
+                ..pb::LevelTotals::default()
+            }],
+            ..pb::Totals::default()
+        };
+        let said = |totals| Told::new(totals).said();
+        assert_eq!(said(reached(5)), said(pb::Totals { log_position: 9, ..reached(5) }), "only the log moved");
+        assert_ne!(said(reached(5)), said(reached(6)));
     }
 
     /// Goal: an answer is given again while its partition stands where it was read, and read again once that moved; one that was

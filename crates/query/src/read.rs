@@ -104,6 +104,13 @@ impl<'r> Questions<'r> {
         if asked.period != PeriodType::Latest.as_str() {
             return Question::read(catalogue, asked);
         }
+        // Before anything is looked for: what there is not, and who may not know.
+        let mut found = window::latest(catalogue).map(|latest| Question::of_period(catalogue, asked, latest));
+        if let Some(Err(newest)) = found.next()
+            && !found.any(|older| older.is_ok())
+        {
+            return Err(newest);
+        }
         let known = self.latest.iter().find(|(data_set, state, _)| data_set == asked.data_set && *state == until);
         let newest = match known {
             Some((_, _, newest)) => *newest,
@@ -209,7 +216,11 @@ impl Reader {
             let next = place.checked_sub(1).map(|newer| all[newer].1);
             spans.push((*first, next));
         }
-        let found = self.ask(async { Ok(self.store.first_reported_by_then(data_set.code(), &spans, until).await?) });
+        // It may read everything of the form: a question of the past, and it has its turn as one.
+        let found = self.ask(async {
+            let (turn, store, data_set) = (self.turns.next().await, self.store.clone(), data_set.code().clone());
+            turn.read(async move { Ok(store.first_reported_by_then(&data_set, &spans, until).await?) }).await
+        });
         Ok(found.await?.and_then(|place| all.get(place)).map(|(latest, _)| *latest))
     }
 

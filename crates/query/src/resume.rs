@@ -1,9 +1,9 @@
 //! Resume tokens of watches: the versions that the caller has.
 //!
-//! A token is the fingerprint of everything that is watched and of the versions, then the versions in hexadecimal with points
-//! between, empty for what was not sent yet.
+//! A token is the fingerprint of everything that is watched and of what follows: eight digits for the catalogue, a tilde, and the versions
+//! in hexadecimal with points between, empty for what was not sent yet.
 
-use domain::Catalogue;
+use domain::{Catalogue, ContentDigest};
 
 use crate::{page::Sealed, question::Question, refused::Refused};
 
@@ -11,10 +11,11 @@ use crate::{page::Sealed, question::Question, refused::Refused};
 pub(crate) fn token(catalogue: &Catalogue, questions: &[Question], versions: &[Option<i64>]) -> String {
     let versions: Vec<_> =
         versions.iter().map(|version| version.map(|version| format!("{version:x}")).unwrap_or_default()).collect();
-    Sealed::seal(&as_texts(&names(catalogue, questions)), &versions.join("."))
+    let text = format!("{}~{}", told_by(catalogue), versions.join("."));
+    Sealed::seal(&as_texts(&names(catalogue, questions)), &text)
 }
 
-/// The versions that the caller has; none of an empty token.
+/// The versions that the caller has; none of an empty token, and none that counts where another catalogue told them.
 pub(crate) fn read(catalogue: &Catalogue, questions: &[Question], token: &str) -> Result<Vec<Option<i64>>, Refused> {
     if token.is_empty() {
         return Ok(vec![None; questions.len()]);
@@ -28,12 +29,21 @@ pub(crate) fn read(catalogue: &Catalogue, questions: &[Question], token: &str) -
         )
     };
     let text = Sealed::open(&as_texts(&names(catalogue, questions)), token).map_err(|_| refused())?;
-    let versions = text.split('.').map(|version| match version {
+    let Some((_, versions)) = text.split_once('~').filter(|(by, _)| *by == told_by(catalogue)) else {
+        return Ok(vec![None; questions.len()]);
+    };
+    let versions = versions.split('.').map(|version| match version {
         "" => Some(None),
         version => i64::from_str_radix(version, 16).ok().map(Some),
     });
     let versions: Option<Vec<_>> = versions.collect();
     versions.filter(|versions| versions.len() == questions.len()).ok_or_else(refused)
+}
+
+/// By which catalogue the totals were told. Another expects other units and sets other targets, and no version of a total moves for it.
+fn told_by(catalogue: &Catalogue) -> String {
+    let ContentDigest([a, b, c, d, ..]) = ContentDigest::of_bytes(catalogue.version().as_str().as_bytes());
+    format!("{:08x}", u32::from_be_bytes([a, b, c, d]))
 }
 
 /// What is watched. A `latest` that is another by now is another watch.
@@ -67,6 +77,8 @@ mod tests {
         assert!(token.ends_with("1f."), "{token}");
         assert_eq!(read(&catalogue, &questions, &token), Ok(versions.to_vec()));
         assert_eq!(read(&catalogue, &others, ""), Ok(vec![None, None]));
+        let of_another = Sealed::seal(&as_texts(&names(&catalogue, &questions)), "00000000~1f.");
+        assert_eq!(read(&catalogue, &questions, &of_another), Ok(vec![None, None]), "all is told anew");
         for (questions, token) in
             [(&others, token.clone()), (&questions, token.replace("1f", "1e")), (&questions, "x".into())]
         {

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinError,
+};
 
 use crate::{read::ReadError, refused::Refused};
 
@@ -39,11 +42,26 @@ impl Turn {
             drop(self);
             counted
         });
-        counting.await.unwrap_or_else(|error| {
-            tracing::error!(error = &error as &dyn std::error::Error, "counting broke off");
-            Err(Refused::DatabaseMalformed.into())
-        })
+        counting.await.unwrap_or_else(|error| broke_off(&error))
     }
+
+    /// Reads on its own. The turn is over when the database has answered, also where nobody waits for it any more.
+    pub(crate) async fn read<T: Send + 'static>(
+        self,
+        read: impl Future<Output = Result<T, ReadError>> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        let reading = tokio::spawn(async move {
+            let read = read.await;
+            drop(self);
+            read
+        });
+        reading.await.unwrap_or_else(|error| broke_off(&error))
+    }
+}
+
+fn broke_off<T>(error: &JoinError) -> Result<T, ReadError> {
+    tracing::error!(error = error as &dyn std::error::Error, "answering broke off");
+    Err(Refused::DatabaseMalformed.into())
 }
 
 #[cfg(test)]

@@ -14,10 +14,10 @@ use std::{
     time::Duration,
 };
 
-use domain::Catalogue;
+use domain::{Catalogue, access::PrincipalName};
 use futures_util::{Stream, stream};
 use messaging::{Connection, subjects, totals::TotalsFeed};
-use runtime::Shutdown;
+use runtime::{Shutdown, quota::Shares};
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc},
     time::{Instant, interval_at, sleep, timeout, timeout_at},
@@ -40,6 +40,8 @@ pub(crate) struct Hub {
     max_watchers: usize,
     slots: Arc<Semaphore>,
     totals: Arc<Semaphore>,
+    slots_of_one: Shares<PrincipalName>,
+    totals_of_one: Shares<PrincipalName>,
     /// Watchers read in turns, so that many of one busy unit cannot keep other questions from the database.
     turns: Semaphore,
 }
@@ -79,6 +81,8 @@ impl Hub {
             max_watchers,
             slots: semaphore(max_watchers),
             totals: semaphore(max_watched),
+            slots_of_one: Shares::of(max_watchers.div_ceil(2)),
+            totals_of_one: Shares::of(max_watched.div_ceil(2)),
             turns: Semaphore::new(reads_at_a_time),
         }
     }
@@ -88,11 +92,12 @@ impl Hub {
         self.max_watchers.saturating_sub(self.slots.available_permits())
     }
 
-    /// Hears of everything about some subjects from now on.
-    fn listen(self: &Arc<Self>, subjects: Vec<String>) -> Result<Listening, Refused> {
+    /// Hears of everything about some subjects from now on. Nobody has more than half of all there is to be had.
+    fn listen(self: &Arc<Self>, subjects: Vec<String>, who: &PrincipalName) -> Result<Listening, Refused> {
         let count = u32::try_from(subjects.len()).map_err(|_| Refused::TooManyWatchers)?;
-        let slot = Arc::clone(&self.slots).try_acquire_owned().map_err(|_| Refused::TooManyWatchers)?;
-        let totals = Arc::clone(&self.totals).try_acquire_many_owned(count).map_err(|_| Refused::TooManyWatchers)?;
+        let some = |of: Arc<Semaphore>, count| of.try_acquire_many_owned(count).map_err(|_| Refused::TooManyWatchers);
+        let slots = [some(self.slots_of_one.whose(who), 1)?, some(Arc::clone(&self.slots), 1)?];
+        let totals = [some(self.totals_of_one.whose(who), count)?, some(Arc::clone(&self.totals), count)?];
         let bell = Arc::<Bell>::default();
         let mut watched = self.lock();
         for (place, subject) in subjects.iter().enumerate() {
@@ -100,7 +105,7 @@ impl Hub {
         }
         drop(watched);
         self.came.notify_one();
-        Ok(Listening { hub: Arc::clone(self), subjects, bell, _slots: [slot, totals] })
+        Ok(Listening { hub: Arc::clone(self), subjects, bell, _slots: [slots, totals] })
     }
 
     /// Tells those who listen that something about a subject moved.
@@ -173,7 +178,7 @@ struct Listening {
     hub: Arc<Hub>,
     subjects: Vec<String>,
     bell: Arc<Bell>,
-    _slots: [OwnedSemaphorePermit; 2],
+    _slots: [[OwnedSemaphorePermit; 2]; 2],
 }
 
 impl Listening {
@@ -235,6 +240,8 @@ pub(crate) struct Watcher {
     shutdown: Shutdown,
     /// The versions that the caller has.
     known: Vec<Option<i64>>,
+    /// What was said last, of what was read.
+    said: Vec<Option<u64>>,
 }
 
 impl Watcher {
@@ -249,9 +256,10 @@ impl Watcher {
         shutdown: Shutdown,
     ) -> Result<Self, Refused> {
         let subjects = questions.iter().map(|question| subject(reader.catalogue(), *question)).collect();
-        let listening = hub.listen(subjects)?;
+        let listening = hub.listen(subjects, &Caller::current()?.principal.name)?;
         let (look_again_after, unread_for) = (limits.look_again_after, limits.unread_for);
-        Ok(Self { reader, questions, listening, look_again_after, unread_for, shutdown, known })
+        let said = vec![None; questions.len()];
+        Ok(Self { reader, questions, listening, look_again_after, unread_for, shutdown, known, said })
     }
 
     /// The totals as they stand, then as they move, until the service goes away or the database does, or nobody reads. `tell`
@@ -347,7 +355,7 @@ impl Watcher {
         parts
     }
 
-    /// Those of some totals that the caller does not have as they stand.
+    /// Those of some totals that the caller does not have as they stand: of another version, or that say something else.
     async fn read(&mut self, places: &[usize]) -> Result<Vec<Moved>, Refused> {
         // Closed would mean that the hub is gone, and we hold it.
         let _turn = self.listening.hub.turns.acquire().await.ok();
@@ -366,8 +374,9 @@ impl Watcher {
         let mut moved = Vec::new();
         for (place, told) in places.iter().zip(answers) {
             let (known, version) = (&mut self.known[*place], told.totals.version);
+            let said_before = self.said[*place].replace(told.said());
             // Another version, not a higher one: a database that was restored may have gone back.
-            if *known != Some(version) {
+            if *known != Some(version) || said_before.is_some_and(|before| before != told.said()) {
                 let passed_over = known.map_or(0, |known| (version - known - 1).max(0));
                 *known = Some(version);
                 moved.push(Moved { place: *place, told, passed_over });
@@ -384,11 +393,11 @@ mod tests {
     use futures_util::FutureExt as _;
 
     fn hub(max_watchers: usize) -> Arc<Hub> {
-        Arc::new(Hub::new(max_watchers, 4, 1))
+        Arc::new(Hub::new(max_watchers, 5, 1))
     }
 
-    fn listen(hub: &Arc<Hub>, subjects: &[&str]) -> Result<Listening, Refused> {
-        hub.listen(subjects.iter().map(|subject| (*subject).to_owned()).collect())
+    fn listen(hub: &Arc<Hub>, who: &str, subjects: &[&str]) -> Result<Listening, Refused> {
+        hub.listen(subjects.iter().map(|subject| (*subject).to_owned()).collect(), &who.parse().unwrap())
     }
 
     fn is_rung(listening: &Listening) -> bool {
@@ -421,8 +430,8 @@ mod tests {
     fn many_events_are_one_piece_of_news_to_those_who_listen() {
         let hub = hub(2);
         hub.moved("a");
-        let a = listen(&hub, &["x", "a", "y"]).unwrap();
-        let b = listen(&hub, &["b"]).unwrap();
+        let a = listen(&hub, "tinh-94", &["x", "a", "y"]).unwrap();
+        let b = listen(&hub, "tinh-95", &["b"]).unwrap();
         assert!(!is_rung(&a), "what was before is in the snapshot");
         for _ in 0..1_000 {
             hub.moved("a");
@@ -437,7 +446,7 @@ mod tests {
     fn what_moved_before_the_feed_began_is_looked_at_again() {
         let hub = hub(2);
         assert!(hub.came.notified().now_or_never().is_none(), "nobody watches: nothing is followed");
-        let (a, b) = (listen(&hub, &["x", "a"]).unwrap(), listen(&hub, &["b"]).unwrap());
+        let (a, b) = (listen(&hub, "tinh-94", &["x", "a"]).unwrap(), listen(&hub, "tinh-95", &["b"]).unwrap());
         assert!(hub.came.notified().now_or_never().is_some());
         hub.all_moved();
         assert!(is_rung(&a) && is_rung(&b));
@@ -447,14 +456,25 @@ mod tests {
     #[test]
     fn watchers_are_bounded_and_leave_nothing_behind() {
         let hub = hub(2);
-        let first = listen(&hub, &["a"]).unwrap();
-        let second = listen(&hub, &["a", "b", "a"]).unwrap();
-        assert_eq!(listen(&hub, &["b"]).unwrap_err(), Refused::TooManyWatchers);
+        let first = listen(&hub, "tinh-94", &["a"]).unwrap();
+        let second = listen(&hub, "tinh-95", &["a", "b", "a"]).unwrap();
+        assert_eq!(listen(&hub, "tinh-96", &["b"]).unwrap_err(), Refused::TooManyWatchers);
         drop(first);
         assert_eq!(hub.lock().len(), 2, "the second still listens");
-        assert_eq!(listen(&hub, &["a", "b"]).unwrap_err(), Refused::TooManyWatchers, "too many totals");
+        assert_eq!(listen(&hub, "tinh-96", &["a", "b", "c"]).unwrap_err(), Refused::TooManyWatchers, "too many totals");
         drop(second);
         assert_eq!(hub.lock().len(), 0);
-        assert!(listen(&hub, &["a", "b"]).is_ok());
+        assert!(listen(&hub, "tinh-96", &["a", "b", "c"]).is_ok());
+    }
+
+    #[test]
+    fn nobody_has_more_than_half_of_the_watches() {
+        let hub = hub(2);
+        let first = listen(&hub, "tinh-94", &["a"]).unwrap();
+        assert_eq!(listen(&hub, "tinh-94", &["a"]).unwrap_err(), Refused::TooManyWatchers);
+        let other = listen(&hub, "tinh-95", &["a"]).unwrap();
+        drop((first, other));
+        let too_many = listen(&hub, "tinh-94", &["a", "b", "c", "d"]);
+        assert_eq!(too_many.unwrap_err(), Refused::TooManyWatchers, "of the totals");
     }
 }

@@ -74,7 +74,12 @@ impl Figures {
             self.outcomes.iter().map(|outcome| outcome.refused).chain(self.overload.iter().map(|run| run.refused));
         // A stream that ends early is opened again; while too much is sent none may.
         let stayed_open = self.overload.as_ref().is_none_or(|run| run.reopened == 0);
-        self.failed.is_none() && self.checked.wrong.is_empty() && refused.sum::<u64>() == 0 && stayed_open
+        let is_compared = self.checked.compared > 0 || (self.outcomes.is_empty() && self.limits.is_some());
+        self.failed.is_none()
+            && is_compared
+            && self.checked.wrong.is_empty()
+            && refused.sum::<u64>() == 0
+            && stayed_open
     }
 
     /// How many reports were sent again because the collector asked for it.
@@ -198,6 +203,8 @@ mod tests {
     #[test]
     fn one_wrong_total_makes_it_all_wrong() {
         let mut figures = Figures::default();
+        assert!(!figures.is_correct(), "nothing was compared");
+        figures.checked.compared = 1;
         assert!(figures.is_correct());
         figures.checked.wrong.push("VN load_records 202211: 3 communes have reported, of 2 that sent".to_owned());
         assert!(!figures.is_correct());

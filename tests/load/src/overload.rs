@@ -434,7 +434,6 @@ impl Noting {
             Some(connection) => Some(connection.progress().await?),
             None => None,
         };
-        let ask_every = if feed.is_some() { ASK_EVERY } else { ASK_OFTEN };
         let noting = tokio::spawn(async move {
             let Some((store, before)) = store else { return Ok(()) };
             let (mut told, mut asked) = (0, start);
@@ -449,7 +448,8 @@ impl Noting {
                         let acknowledged = counts.iter().map(|counts| Counts::get(&counts.acknowledged)).sum();
                         let note = Note { at: start.elapsed(), acknowledged, counted: so_far.load(Ordering::Relaxed) };
                         noted.lock().unwrap_or_else(PoisonError::into_inner).0.push(note);
-                        if asked.elapsed() >= ask_every {
+                        // Who may not hear it is refused without a word.
+                        if asked.elapsed() >= if told > 0 { ASK_EVERY } else { ASK_OFTEN } {
                             let settled = u64::try_from(store.fate_counts().await?.settled())?;
                             so_far.fetch_max(settled.saturating_sub(before), Ordering::Relaxed);
                             asked = Instant::now();
