@@ -105,11 +105,20 @@ impl<'r> Questions<'r> {
             return Question::read(catalogue, asked);
         }
         // Before anything is looked for: what there is not, and who may not know.
-        let mut found = window::latest(catalogue).map(|latest| Question::of_period(catalogue, asked, latest));
-        if let Some(Err(newest)) = found.next()
-            && !found.any(|older| older.is_ok())
-        {
-            return Err(newest);
+        let mut refused = None;
+        for latest in window::latest(catalogue) {
+            match Question::of_period(catalogue, asked, latest) {
+                Ok(_) => {
+                    refused = None;
+                    break;
+                }
+                // A unit of an older tree alone is known, whatever the newest says.
+                Err(refusal @ Refused::NotGranted(_)) => refused = Some(refusal),
+                Err(refusal) => refused = refused.or(Some(refusal)),
+            }
+        }
+        if let Some(refused) = refused {
+            return Err(refused);
         }
         let known = self.latest.iter().find(|(data_set, state, _)| data_set == asked.data_set && *state == until);
         let newest = match known {
