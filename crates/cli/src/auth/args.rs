@@ -241,6 +241,7 @@ pub(crate) struct Retire {
     #[arg(value_enum)]
     pub(crate) key: SigningKey,
     /// Its id: `tonghop auth list keys` shows them
+    #[arg(allow_hyphen_values = true)] // one in 64 begins so
     pub(crate) id: String,
 }
 

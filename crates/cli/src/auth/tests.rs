@@ -125,6 +125,15 @@ fn who_keeps_their_key_gets_a_certificate_for_it() {
 }
 
 #[test]
+fn an_id_may_begin_like_an_option() {
+    let dir = keys();
+    for line in ["retire tokens -5gbWXYXaJHCQ-s6", "retire --as lan tokens -5gbWXYXaJHCQ-s6 --lang en"] {
+        let refused = ran_at(&dir, line, false, NOW).unwrap_err();
+        assert!(refused.message.en.contains("-5gbWXYXaJHCQ-s6"), "{}", refused.message.en);
+    }
+}
+
+#[test]
 fn keys_that_sign_are_rotated_and_retired() {
     let dir = keys();
     for key in ["tokens", "seal", "ca"] {
