@@ -10,7 +10,7 @@ mod folder;
 mod tests;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::{OsStr, OsString},
     io,
     pin::Pin,
@@ -84,8 +84,8 @@ async fn watch(args: &args::Agent, output: &Output, interrupt: Interrupt<'_>) ->
         files: BTreeMap::new(),
         is_any_refused: false,
         is_tidy: false,
-        stuck: Vec::new(),
-        strange: Vec::new(),
+        stuck: BTreeSet::new(),
+        strange: BTreeSet::new(),
     };
     let ended = agent.run(events, interrupt).await;
     agent.client.shutdown().await;
@@ -143,9 +143,9 @@ struct Agent<'a> {
     /// Whether nothing is left in the spool of files that were put away by an agent before.
     is_tidy: bool,
     /// Files that could not be moved when the agent last looked.
-    stuck: Vec<OsString>,
+    stuck: BTreeSet<OsString>,
     /// Files that it then did not take for files of reports.
-    strange: Vec<OsString>,
+    strange: BTreeSet<OsString>,
 }
 
 impl Agent<'_> {
@@ -230,8 +230,8 @@ impl Agent<'_> {
     }
 
     /// Says once of each file that it is not sent.
-    fn tell_strange(&mut self, strange: Vec<OsString>) {
-        for name in strange.iter().filter(|name| !self.strange.contains(name)) {
+    fn tell_strange(&mut self, strange: BTreeSet<OsString>) {
+        for name in strange.difference(&self.strange) {
             let shown = name.to_string_lossy();
             self.output.remark(&both(
                 format!(
@@ -260,55 +260,48 @@ impl Agent<'_> {
         let new: Vec<OsString> =
             self.files.iter().filter(|(_, file)| file.batch.is_none()).map(|(name, _)| name.clone()).collect();
         for name in new {
-            if !self.spool(name).await? {
+            self.spool(name.clone()).await?;
+            // There is no room for it in the spool: others would be read for nothing.
+            if self.files.get(&name).is_some_and(|file| file.batch.is_none() && !file.is_stuck) {
                 break;
             }
         }
         Ok(())
     }
 
-    /// Reads a file and spools its reports. One that cannot be read is answered at once. False where there is no room in the spool: other files
-    /// would be read for nothing.
-    async fn spool(&mut self, name: OsString) -> Result<bool, Failure> {
+    /// Reads a file and spools its reports. One that cannot be read is answered at once.
+    async fn spool(&mut self, name: OsString) -> Result<(), Failure> {
         let shown = name.to_string_lossy().into_owned();
-        let text = match self.folder.read(&name) {
+        let text = match self.read(&name) {
             Ok(Text::Words(text)) => text,
             Ok(Text::TooLarge) => {
-                return self.put_away(&name, &Answer::of_sentence(&shown, &report_file::too_large())).map(|()| true);
+                return self.put_away(&name, &Answer::of_sentence(&shown, &report_file::too_large()));
             }
-            Ok(Text::NotUtf8) => {
-                return self.put_away(&name, &Answer::of_sentence(&shown, &report_file::not_utf8())).map(|()| true);
-            }
+            Ok(Text::NotUtf8) => return self.put_away(&name, &Answer::of_sentence(&shown, &report_file::not_utf8())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 // Somebody has taken it away.
                 self.files.remove(&name);
-                return Ok(true);
+                return Ok(());
             }
-            Err(error) => {
-                self.is_unreadable(&name, &error);
-                return Ok(true);
-            }
+            Err(_) => return Ok(()),
         };
-        if let Some(file) = self.files.get_mut(&name) {
-            file.is_stuck = false;
-        }
         // Only names with one of the endings are taken.
-        let Some(format) = Format::of_name(&shown) else { return Ok(true) };
+        let Some(format) = Format::of_name(&shown) else { return Ok(()) };
         let batch = format!("{OURS}{}", batch::name(format, &text));
         let reports = match report_file::read(format, &text, self.catalogue.as_ref()) {
             Ok(File { reports, .. }) => reports,
             Err(faults) => {
                 let known = self.client.batch(&batch).await.map_err(|error| unspooled(&error.into()))?;
                 if known.is_empty() {
-                    return self.put_away(&name, &Answer::of_faults(&shown, &faults)).map(|()| true);
+                    return self.put_away(&name, &Answer::of_faults(&shown, &faults));
                 }
                 // It could be read when it was spooled: the catalogue is another now.
                 self.files.insert(name, Sending { batch: Some(batch), ..Sending::default() });
-                return Ok(true);
+                return Ok(());
             }
         };
         if reports.is_empty() {
-            return self.put_away(&name, &Answer::of_sentence(&shown, &report_file::empty())).map(|()| true);
+            return self.put_away(&name, &Answer::of_sentence(&shown, &report_file::empty()));
         }
         let Batch { to_send, .. } = batch::of(&reports);
         match self.client.send_batch(&batch, to_send).await {
@@ -318,22 +311,21 @@ impl Agent<'_> {
                 }
             }
             Err(error @ SendError::TooLarge(_)) => {
-                return self.put_away(&name, &Answer::of_sentence(&shown, &unspooled(&error).message)).map(|()| true);
+                return self.put_away(&name, &Answer::of_sentence(&shown, &unspooled(&error).message));
             }
             Err(error @ SendError::Full(_)) => {
                 // There is room when others are finished.
                 self.tell_once(&name, &unspooled(&error));
-                return Ok(false);
             }
             Err(error) => return Err(unspooled(&error)),
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Answers a file whose reports all have their fates.
     async fn finish(&mut self, name: OsString, batch: String) -> Result<(), Failure> {
         let shown = name.to_string_lossy().into_owned();
-        let read = self.folder.read(&name);
+        let read = self.read(&name);
         let Some(format) = Format::of_name(&shown) else { return Ok(()) };
         let read = match read {
             Ok(Text::Words(text)) if batch == format!("{OURS}{}", batch::name(format, &text)) => {
@@ -343,10 +335,7 @@ impl Agent<'_> {
                 self.files.remove(&name);
                 return self.forget(&batch).await;
             }
-            Err(error) => {
-                self.is_unreadable(&name, &error);
-                return Ok(());
-            }
+            Err(_) => return Ok(()),
             // Somebody has written to it after it was taken: what it says now is to be sent as well.
             Ok(_) => {
                 self.files.insert(name, Sending::default());
@@ -411,13 +400,20 @@ impl Agent<'_> {
         Ok(true)
     }
 
-    fn is_unreadable(&mut self, name: &OsString, error: &io::Error) {
-        let shown = name.to_string_lossy();
-        let failure = Failure::caused(&format!("không đọc được {shown}"), &format!("cannot read {shown}"), error);
-        self.tell_once(name, &failure);
-        if let Some(file) = self.files.get_mut(name) {
-            file.is_stuck = true;
+    /// What a file says. That it cannot be read at the moment is noted, and said once.
+    fn read(&mut self, name: &OsString) -> io::Result<Text> {
+        let read = self.folder.read(name);
+        if let Err(error) = &read
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            let shown = name.to_string_lossy();
+            let failure = Failure::caused(&format!("không đọc được {shown}"), &format!("cannot read {shown}"), error);
+            self.tell_once(name, &failure);
         }
+        if let Some(file) = self.files.get_mut(name) {
+            file.is_stuck = read.is_err();
+        }
+        read
     }
 
     fn tell_once(&mut self, name: &OsString, failure: &Failure) {

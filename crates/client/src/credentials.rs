@@ -293,10 +293,7 @@ mod tests {
             Ok(channel) => {
                 // What a service thinks of a client's certificate is known when it answers.
                 let answer = QueryServiceClient::new(channel).get_totals(GetTotalsRequest::default()).await;
-                answer.err().and_then(|status| {
-                    eprintln!("STATUS {status:?}");
-                    Distrust::of(&status)
-                })
+                answer.err().and_then(|status| Distrust::of(&status))
             }
         }
     }
@@ -328,6 +325,20 @@ mod tests {
         let nowhere = Credentials { ca: Some("/nowhere/ca.pem".into()), ..Credentials::default() };
         let error = nowhere.connect(Endpoint::from_static("https://localhost:9")).await.unwrap_err();
         assert_eq!(error.to_string(), "cannot read /nowhere/ca.pem");
+    }
+
+    #[tokio::test]
+    async fn certificates_that_cannot_be_used_are_told_from_nobody_there() {
+        let ours = Authority::new();
+        let (one, other) = (ours.certify("one", 2100), ours.certify("other", 2100));
+        let swapped = CertificateFiles { certificate: one.key.clone(), key: one.certificate.clone() };
+        let of_another = CertificateFiles { certificate: one.certificate, key: other.key };
+        for certificate in [swapped, of_another] {
+            let credentials =
+                Credentials { ca: Some(ours.ca()), certificate: Some(certificate), ..Credentials::default() };
+            let error = credentials.connect(Endpoint::from_static("https://localhost:9")).await.unwrap_err();
+            assert!(matches!(error, Unconnected::Unusable(_)), "{error:?}");
+        }
     }
 
     #[test]

@@ -104,22 +104,8 @@ impl<'r> Questions<'r> {
         if asked.period != PeriodType::Latest.as_str() {
             return Question::read(catalogue, asked);
         }
-        // Before anything is looked for: what there is not, and who may not know.
-        let mut refused = None;
-        for latest in window::latest(catalogue) {
-            match Question::of_period(catalogue, asked, latest) {
-                Ok(_) => {
-                    refused = None;
-                    break;
-                }
-                // A unit of an older tree alone is known, whatever the newest says.
-                Err(refusal @ Refused::NotGranted(_)) => refused = Some(refusal),
-                Err(refusal) => refused = refused.or(Some(refusal)),
-            }
-        }
-        if let Some(refused) = refused {
-            return Err(refused);
-        }
+        // Before anything is looked for.
+        answerable(catalogue, asked)?;
         let known = self.latest.iter().find(|(data_set, state, _)| data_set == asked.data_set && *state == until);
         let newest = match known {
             Some((_, _, newest)) => *newest,
@@ -134,6 +120,20 @@ impl<'r> Questions<'r> {
             None => Question::read(catalogue, asked),
         }
     }
+}
+
+/// Refuses a question about `latest` that no tree has an answer to, and one whose caller may read none.
+fn answerable(catalogue: &Catalogue, asked: Asked<'_>) -> Result<(), Refused> {
+    let mut refused = None;
+    for latest in window::latest(catalogue) {
+        match Question::of_period(catalogue, asked, latest) {
+            Ok(_) => return Ok(()),
+            // A unit of an older tree alone is known, whatever the newest says.
+            Err(refusal @ Refused::NotGranted(_)) => refused = Some(refusal),
+            Err(refusal) => refused = refused.or(Some(refusal)),
+        }
+    }
+    refused.map_or(Ok(()), Err)
 }
 
 /// Answers from what is stored.

@@ -122,8 +122,8 @@ impl From<Refused> for Status {
             }
             Refused::TooManyWatchers => {
                 let message = say(
-                    "Đang có quá nhiều người theo dõi; hãy thử lại sau.",
-                    "too many watch already; try again later",
+                    "Đang có quá nhiều luồng theo dõi, của mọi người hoặc của riêng bạn; hãy thử lại sau.",
+                    "there are too many watches already, of all or of yours; try again later",
                 );
                 passing(Code::ResourceExhausted, "TOO_MANY_WATCHERS", &message, 10)
             }

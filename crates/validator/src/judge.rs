@@ -26,7 +26,7 @@ use crate::{
     stored::{Questions, Stored},
 };
 
-/// The most bytes of verdicts in one message: far below what NATS takes. A batch of reports with a hundred violations each
+/// The most bytes of verdicts in one message: half of what NATS takes. A batch of reports with a hundred violations each
 /// needs several.
 const MESSAGE_BYTES: usize = 512 * 1024;
 

@@ -1,7 +1,7 @@
 //! The folder, and where in it a file is.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     ffi::{OsStr, OsString},
     fs::{self, File, TryLockError},
     io::{self, Read as _, Write as _},
@@ -49,7 +49,7 @@ pub(super) struct Looked {
     /// Those that cannot be moved, and why.
     pub(super) stuck: Vec<(OsString, io::Error)>,
     /// Those that are no files of reports by their names, nor somebody's unfinished work.
-    pub(super) strange: Vec<OsString>,
+    pub(super) strange: BTreeSet<OsString>,
 }
 
 /// What is in a file.
@@ -162,7 +162,7 @@ struct Found {
     /// Files of reports, with their looks.
     files: Vec<(OsString, Looks)>,
     /// What else may have been meant to be sent.
-    strange: Vec<OsString>,
+    strange: BTreeSet<OsString>,
 }
 
 fn files(directory: &Path) -> io::Result<Found> {
@@ -178,7 +178,7 @@ fn files(directory: &Path) -> io::Result<Found> {
                 found.files.push((name, Looks { size: about.len(), modified: about.modified().ok() }));
             }
             // What a link leads to may be anything.
-            Ok(about) if about.is_file() || about.is_symlink() => found.strange.push(name),
+            Ok(about) if about.is_file() || about.is_symlink() => drop(found.strange.insert(name)),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),

@@ -66,11 +66,21 @@ impl Sent {
 }
 
 async fn send(args: &args::Submit, reports: Vec<FileReport>, json: bool, interrupt: Interrupt<'_>) -> Sent {
+    send_batch(args, "r", reports, json, interrupt).await
+}
+
+async fn send_batch(
+    args: &args::Submit,
+    batch: &str,
+    reports: Vec<FileReport>,
+    json: bool,
+    interrupt: Interrupt<'_>,
+) -> Sent {
     let (output, written) = captured(json, Lang::En);
     let teller = Teller { file: "r.csv", output: &output };
     let mut summary = Summary { reports: reports.len(), ..Summary::default() };
     let mut interrupt = interrupt;
-    let ended = super::send(args, "r", reports, teller, &mut interrupt, &mut summary).await;
+    let ended = super::send(args, batch, reports, teller, &mut interrupt, &mut summary).await;
     teller.summary(&summary);
     let (stdout, stderr) = written();
     Sent { ended, summary, stdout, stderr }
@@ -313,6 +323,38 @@ async fn with_a_spool_fates_can_be_waited_for_afterwards() {
     let again = send(&args, file(3), true, pin!(pending())).await;
     let fates = again.summary.fates.clone().unwrap();
     assert_eq!((fates.accepted, fates.rejected, fates.undecided), (2, 1, 0), "{}", again.stdout);
+}
+
+/// Goal: who sends a file hears that reports of another go out with it.
+#[tokio::test]
+async fn what_is_left_of_other_files_in_the_spool_is_told() {
+    let (fake, dir) = (Fake::default(), tempfile::tempdir().unwrap());
+    fake.state().does = [("1".to_owned(), Does::Postpones(u32::MAX))].into();
+    let spool = Some(dir.path().join("spool"));
+    let args = args::Submit { give_up_after: Duration::from_secs(1), spool, ..submit(&fake.clone().serve().await) };
+    let first = send(&args, file(1), true, pin!(pending())).await;
+    assert!(!first.stderr.contains("of other files"), "{}", first.stderr);
+
+    fake.state().does.clear();
+    let other = send_batch(&args, "other", file(2).split_off(1), true, pin!(pending())).await;
+    assert!(other.stderr.contains("1 reports of other files, which were left in the spool"), "{}", other.stderr);
+}
+
+/// Goal: a file from which nothing can be sent is no success, and its sender reads what to do.
+#[tokio::test]
+async fn a_file_without_a_report_and_one_in_another_encoding_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("r.csv");
+    for (bytes, told) in [
+        (&b"org_unit,data_set,period,a\n"[..], "There is no report in the file."),
+        (b"org_unit,data_set,period,a\n1,\xff,2022,5\n", "save it as UTF-8"),
+    ] {
+        std::fs::write(&path, bytes).unwrap();
+        let (output, _) = captured(true, Lang::En);
+        let args = args::Submit { file: path.clone(), ..submit("https://localhost:9") };
+        let refused = super::run(&args, &output).await.unwrap_err();
+        assert!(refused.message.en.contains(told), "{}", refused.message.en);
+    }
 }
 
 /// Goal: what finished after it was told as unknown is told by the next run, and not forgotten before.

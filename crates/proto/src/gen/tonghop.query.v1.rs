@@ -379,7 +379,8 @@ pub struct WatchManyResponse {
     #[prost(bool, tag = "3")]
     pub caught_up: bool,
 }
-/// A total that moved.
+/// A total that moved; or one of the same version of which something else is to be told, such as a target that another period's reports
+/// reach.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct MovedTotals {
     /// As they stand.
