@@ -11,8 +11,8 @@ use proto::pb::{
     query::v1::{
         AsOf, BatchGetTotalsRequest, CellName, Fate, GetCatalogueRequest, GetReportRequest, GetSeriesRequest,
         GetTotalsRequest, GetTotalsResponse, IndicatorName, LevelTotals, ListBreakdownRequest,
-        ListContributionsRequest, ListContributionsResponse, ListOrgUnitsRequest, SortBy, Totals, WatchManyRequest,
-        WatchTotalsRequest, as_of, query_service_client::QueryServiceClient, sort_by,
+        ListContributionsRequest, ListContributionsResponse, ListOrgUnitsRequest, SortBy, Target, Totals,
+        WatchManyRequest, WatchTotalsRequest, as_of, query_service_client::QueryServiceClient, sort_by,
     },
     report::v1::Report,
 };
@@ -631,6 +631,31 @@ async fn a_watch_is_taken_up_where_it_broke_off() {
     let foreign = WatchManyRequest { periods: vec!["202212".to_owned(), "2022Q4".to_owned()], ..resumed };
     let refused = services.reader().watch_many(foreign).await.unwrap_err();
     assert_eq!(refusal(&refused).1, "RESUME_TOKEN_INVALID");
+    services.assert_quiet();
+}
+
+/// Goal: who watches hears also of what changes with another month's reports: here by when a target was reached.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_tells_what_changes_without_another_version() {
+    let world = World::start().await;
+    let services = world.services().await;
+    let all_collected = |month| of_month(month, report("07888", 1, vec![int(CITIZENS, 100), int(COLLECTED, 100)]));
+    services.submit(&all_collected("202306")).await.unwrap();
+    world.settled(1).await;
+    let (org_unit, data_set, period) = ("25".to_owned(), "identity".to_owned(), "202306".to_owned());
+    let question = WatchTotalsRequest { org_unit, data_set, period };
+    let mut stream = services.reader().watch_totals(question).await.unwrap().into_inner();
+    let mut next = async || {
+        let told = tokio::time::timeout(tests::PATIENCE, stream.message()).await.expect("it is told");
+        let totals = told.unwrap().unwrap().totals.unwrap();
+        let of_year = |target: &&Target| target.data_element == COLLECTED && target.period == "2023";
+        let target = tests::level(&totals, "commune").targets.iter().find(of_year).unwrap();
+        (totals.version, target.reached_on.clone())
+    };
+    let (version, reached_on) = next().await;
+    assert_eq!(reached_on, "2023-06-14");
+    services.submit(&all_collected("202305")).await.unwrap();
+    assert_eq!(next().await, (version, "2023-05-14".to_owned()));
     services.assert_quiet();
 }
 

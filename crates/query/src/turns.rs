@@ -81,4 +81,17 @@ mod tests {
         let counted = turns.next().await.count(|| Ok(7)).await;
         assert!(matches!(counted, Ok(7)));
     }
+
+    /// Goal: the same of what the database is still looking for.
+    #[tokio::test]
+    async fn a_turn_lasts_until_the_reading_is_done() {
+        let turns = Turns::new(1);
+        let (done, wait) = tokio::sync::oneshot::channel::<()>();
+        let reading = turns.next().await.read(async move { Ok(wait.await.is_ok()) });
+        let given_up = tokio::time::timeout(Duration::from_millis(20), reading).await;
+        assert!(given_up.is_err() && turns.0.available_permits() == 0);
+        done.send(()).unwrap();
+        let read = turns.next().await.read(async { Ok(7) }).await;
+        assert!(matches!(read, Ok(7)));
+    }
 }
