@@ -1,14 +1,18 @@
 //! Provisioning again, starting over, taking over.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
 };
 
 use aggregator::Aggregator;
 use cli::provision;
-use messaging::{ConnectionConfig, ProvisionError, Topology};
-use prost::Message as _;
+use futures_util::FutureExt as _;
+use messaging::{Connection, ConnectionConfig, Outgoing, ProvisionError, PublishError, Publisher, Topology};
+use prost::{Message as _, bytes::Bytes};
 use proto::pb::event::v1::{JudgedBatch, JudgedBatches, RejectedReport};
 use runtime::{Clock, Shutdown, SystemClock, telemetry::TelemetryConfig};
 use sqlx::PgPool;
@@ -267,4 +271,25 @@ async fn what_was_committed_while_nats_was_away_is_published() {
     assert_eq!(tests::sum(&totals, "commune", "id_eligible_citizens"), Some(11));
     shutdown.request();
     counting.await.unwrap().unwrap();
+}
+
+/// Goal: whoever waits for an answer that went down with the connection tries again at once, and not when the time for answers is up.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_went_down_with_the_connection_is_not_waited_for() {
+    let world = World::start().await;
+    let an_hour = 60 * 60 * 1_000;
+    let config = ConnectionConfig { answer_within_ms: an_hour, ..ConnectionConfig::to(world.nats.url()) };
+    let publisher = Publisher::new(Connection::open("test", &config).await.unwrap());
+    world.nats.pause().unwrap();
+    let message = Outgoing {
+        subject: "reports.submitted.0".to_owned(),
+        message_id: "unanswered".to_owned(),
+        content_type: None,
+        payload: Bytes::from_static(b"nothing"),
+    };
+    let mut publishing = std::pin::pin!(publisher.publish(&message));
+    assert!(publishing.as_mut().now_or_never().is_none(), "a paused server answered");
+    world.nats.kill_hard().await.unwrap();
+    let answered = tokio::time::timeout(Duration::from_secs(60), publishing).await;
+    assert!(matches!(answered, Ok(Err(PublishError::Lost))), "{answered:?}");
 }

@@ -1,6 +1,15 @@
 //! The local stack with each service as a process of its own, so that its processor time and its memory are its own.
 
-use std::{env, path::Path, process::Stdio, sync::Arc, time::Duration};
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use domain::access::Action;
@@ -12,11 +21,13 @@ use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     process::{Child, Command},
+    task::JoinSet,
 };
 
 use crate::{
     Door, Keys, NatsOptions, NatsServer, PostgresOptions, PostgresServer,
     part::{Part, Who},
+    ports::free_port,
 };
 
 /// How often the aggregator recomputes totals by itself while somebody measures: not within a run. It begins with all of them, a minute
@@ -34,7 +45,8 @@ const SERVICES: [(&str, &str); 4] = [
 /// Who sends and reads everything.
 const EVERYBODY: &str = "everybody";
 
-/// Servers and services. They end with it.
+/// Servers and services. They end with it; what ends before, by itself or because somebody kills it, is started again, as in a
+/// deployment.
 #[derive(Debug)]
 pub struct Apart {
     /// The way to the collector, for somebody who may send and read everything.
@@ -47,13 +59,11 @@ pub struct Apart {
     pub store: Store,
     /// The catalogue everything was provisioned with.
     pub catalogue: Arc<domain::Catalogue>,
-    /// Servers and services, by name.
-    pub parts: Vec<Part>,
     /// The NATS server.
     pub nats: NatsServer,
     /// The PostgreSQL server.
     pub postgres: PostgresServer,
-    services: Vec<Child>,
+    services: Vec<Service>,
     _keys: Keys,
     _dir: TempDir,
 }
@@ -107,32 +117,26 @@ impl Apart {
         store.close().await;
         let store = Store::connect("load", &keys.postgres_beside(Role::Monitor, &postgres)).await?;
         let connection = Connection::open("load", &keys.nats("operator", &nats)).await?;
+        nats.keep_running();
+        postgres.keep_running();
 
         let dir = tempfile::tempdir()?;
-        let mut parts = vec![
-            Part { name: "nats".to_owned(), who: Who::Process(nats.pid()) },
-            Part { name: "postgres".to_owned(), who: Who::Family(postgres.pid()) },
-        ];
-        let (mut services, mut doors) = (Vec::new(), Vec::new());
+        let mut services = Vec::new();
         for (name, ready) in SERVICES {
             let file = dir.path().join(name).with_extension("toml");
             std::fs::write(&file, config(name, catalogue_dir, &keys, &nats, &postgres))?;
-            let (child, address) = start(name, ready, &file).await.with_context(|| format!("starting {name}"))?;
-            let who = Who::Process(child.id().context("a service ended")?);
-            parts.push(Part { name: name.to_owned(), who });
-            services.push(child);
-            doors.extend(
-                address.map(|address| Door { url: format!("https://{address}"), credentials: credentials.clone() }),
-            );
+            services.push(Service::start(name, ready, file).await.with_context(|| format!("starting {name}"))?);
         }
-        let (query, collector) = (doors.pop(), doors.pop());
+        let door = |name: &str| {
+            let address = services.iter().find(|service| service.name == name)?.address.as_ref()?;
+            Some(Door { url: format!("https://{address}"), credentials: credentials.clone() })
+        };
         Ok(Self {
-            collector: collector.context("the collector does not say where it listens")?,
-            query: query.context("the query service does not say where it listens")?,
+            collector: door("collector").context("the collector does not say where it listens")?,
+            query: door("query").context("the query service does not say where it listens")?,
             connection,
             store,
             catalogue: Arc::new(loaded.catalogue),
-            parts,
             nats,
             postgres,
             services,
@@ -141,17 +145,23 @@ impl Apart {
         })
     }
 
+    /// Servers and services, by name, as they run now.
+    #[must_use]
+    pub fn parts(&self) -> Vec<Part> {
+        let part = |name: &str, who| Part { name: name.to_owned(), who };
+        let servers = [part("nats", Who::Process(self.nats.pid())), part("postgres", Who::Family(self.postgres.pid()))];
+        let pid = |service: &Service| service.pid.load(Ordering::Relaxed);
+        let services = self.services.iter().map(|service| part(service.name, Who::Process(pid(service))));
+        servers.into_iter().chain(services).collect()
+    }
+
     /// Ends the services, then the servers.
-    ///
-    /// # Errors
-    /// When a service cannot be ended.
-    pub async fn stop(mut self) -> anyhow::Result<()> {
-        for service in &mut self.services {
-            service.kill().await?;
+    pub async fn stop(self) {
+        for mut service in self.services {
+            service.keeping.shutdown().await;
         }
         self.store.close().await;
         self.connection.close().await;
-        Ok(())
     }
 }
 
@@ -183,8 +193,10 @@ fn config(name: &str, catalogue: &Path, keys: &Keys, nats: &NatsServer, postgres
     }
     if matches!(name, "collector" | "query") {
         let [certificate, key] = [layout.server_certificate(name), layout.server_key(name)];
+        // One that is started again is to be found where it was.
+        let port = free_port();
         config += &format!(
-            "[grpc]\nlisten = \"127.0.0.1:0\"\ncertificate = {certificate:?}\nkey = {key:?}\nclient_ca = {ca:?}\n\
+            "[grpc]\nlisten = \"127.0.0.1:{port}\"\ncertificate = {certificate:?}\nkey = {key:?}\nclient_ca = {ca:?}\n\
              limits.max_calls_of_one = 4096\n"
         );
     }
@@ -195,6 +207,48 @@ fn config(name: &str, catalogue: &Path, keys: &Keys, nats: &NatsServer, postgres
         config += &format!("[seal]\nkey = {:?}\n", layout.seal_key());
     }
     config
+}
+
+/// A service in a process of its own, which is started again whenever it ends. Dropping it ends the process.
+#[derive(Debug)]
+struct Service {
+    name: &'static str,
+    /// Where it listens, if it does.
+    address: Option<String>,
+    /// The process that runs now, or the last one that did.
+    pid: Arc<AtomicU32>,
+    // Aborted when dropped, and the process with it.
+    keeping: JoinSet<()>,
+}
+
+impl Service {
+    async fn start(name: &'static str, ready: &'static str, config: PathBuf) -> anyhow::Result<Self> {
+        let (child, address) = start(name, ready, &config).await?;
+        let (pid, mut keeping) = (Arc::new(AtomicU32::new(child.id().unwrap_or_default())), JoinSet::new());
+        keeping.spawn(keep_running(name, ready, config, child, Arc::clone(&pid)));
+        Ok(Self { name, address, pid, keeping })
+    }
+}
+
+/// Starts a service again whenever it has ended.
+#[expect(clippy::print_stderr, reason = "that a service ended is for whoever started it")]
+async fn keep_running(name: &str, ready: &str, config: PathBuf, mut child: Child, pid: Arc<AtomicU32>) {
+    const AGAIN: Duration = Duration::from_millis(200);
+    loop {
+        match child.wait().await {
+            Ok(status) => eprintln!("{name}: ended ({status}); starting it again"),
+            Err(error) => eprintln!("{name}: {error}; starting it again"),
+        }
+        child = loop {
+            // What it needs may have ended too, and not be there again yet.
+            match start(name, ready, &config).await {
+                Ok((child, _)) => break child,
+                Err(error) => eprintln!("{name}: {error:#}"),
+            }
+            tokio::time::sleep(AGAIN).await;
+        };
+        pid.store(child.id().unwrap_or_default(), Ordering::Relaxed);
+    }
 }
 
 /// Starts a service, waits until it is ready, and gives where it listens, if it does.

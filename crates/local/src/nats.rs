@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::ports::{free_port, on_free_port};
-use crate::process::{Launch, Process, ServerError, blocking, bound_to_us};
+use crate::process::{Current, Launch, Process, ServerError, blocking, bound_to_us};
 use crate::tools;
 use crate::workdir::{RunDir, Workdir, failed};
 
@@ -45,7 +45,7 @@ impl Default for NatsOptions {
 #[derive(Debug)]
 pub struct NatsServer {
     // Dropped in this order: the process ends before its directory is removed.
-    process: Process,
+    process: Current,
     plan: Arc<Plan>,
 }
 
@@ -74,7 +74,7 @@ impl NatsServer {
             plan.write_configuration(options)?;
             plan.launch()
         })?;
-        Ok(Self { process, plan: Arc::new(plan) })
+        Ok(Self { process: Current::new(process), plan: Arc::new(plan) })
     }
 
     /// Where clients connect: `nats://127.0.0.1:<port>`.
@@ -99,7 +99,7 @@ impl NatsServer {
 
     /// The process id, of the last process if it has ended.
     pub fn pid(&self) -> u32 {
-        self.process.pid()
+        self.process.get().pid()
     }
 
     /// Kills the server at once with SIGKILL, as a crash would. Returns after its end.
@@ -117,7 +117,7 @@ impl NatsServer {
     ///
     /// When the signal cannot be sent.
     pub fn pause(&self) -> Result<(), ServerError> {
-        self.process.signal(Signal::STOP)
+        self.process.get().signal(Signal::STOP)
     }
 
     /// Lets a paused server go on.
@@ -126,7 +126,7 @@ impl NatsServer {
     ///
     /// When the signal cannot be sent.
     pub fn resume(&self) -> Result<(), ServerError> {
-        self.process.signal(Signal::CONT)
+        self.process.get().signal(Signal::CONT)
     }
 
     /// Has the server read its configuration again with SIGHUP, twice: of an account that is new the first time brings its users, and
@@ -138,7 +138,7 @@ impl NatsServer {
     pub async fn reload(&self) -> Result<(), ServerError> {
         for _ in 0..2 {
             let before = self.reloads()?;
-            self.process.signal(Signal::HUP)?;
+            self.process.get().signal(Signal::HUP)?;
             let waited = tokio::time::timeout(RELOAD_WITHIN, async {
                 while self.reloads()? == before {
                     tokio::time::sleep(Duration::from_millis(10)).await;
@@ -179,8 +179,14 @@ impl NatsServer {
     pub async fn restart(&mut self) -> Result<(), ServerError> {
         self.stop().await?;
         let plan = Arc::clone(&self.plan);
-        self.process = blocking(move || plan.launch()).await?;
+        self.process.replace(blocking(move || plan.launch()).await?);
         Ok(())
+    }
+
+    /// Starts the server again whenever it ends from now on, by itself or because somebody kills it, on the same port with the same
+    /// data. It ends when this is dropped.
+    pub fn keep_running(&self) {
+        self.process.keep_running(&self.plan, Plan::launch);
     }
 }
 

@@ -1,6 +1,8 @@
 //! What the processes of a machine use: processor time and memory, as Linux tells in `/proc`.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, io, path::PathBuf, time::Duration};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 /// Something that uses a processor and memory.
 #[derive(Clone, Debug)]
@@ -41,6 +43,18 @@ impl Part {
         let pid = pid.parse().map_err(|error| format!("{pid:?} is no process id: {error}"))?;
         let who = if name == "postgres" { Who::Family(pid) } else { Who::Process(pid) };
         Ok(Self { name: name.to_owned(), who })
+    }
+
+    /// Kills it at once with SIGKILL, as a crash would, if it is a process of its own. Of a family the children are left alone.
+    ///
+    /// # Errors
+    /// When it is none, or the signal cannot be sent.
+    pub fn kill(&self) -> io::Result<()> {
+        let (Who::Process(pid) | Who::Family(pid)) = self.who else {
+            return Err(io::Error::other(format!("{} is not a process of its own", self.name)));
+        };
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::NotFound)?;
+        Ok(kill_process(pid, Signal::KILL)?)
     }
 
     /// What it used up to now; nothing of what is gone.

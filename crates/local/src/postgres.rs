@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::ports::on_free_port;
-use crate::process::{Launch, Process, ServerError, blocking, bound_to_us, is_held, run};
+use crate::process::{Current, Launch, Process, ServerError, blocking, bound_to_us, is_held, run};
 use crate::tools;
 use crate::workdir::{Account, RunDir, Workdir, failed};
 
@@ -46,7 +46,7 @@ pub struct PostgresOptions {
 /// may block for a moment.
 pub struct PostgresServer {
     // Dropped in this order: the process ends before its directory is removed.
-    process: Process,
+    process: Current,
     plan: Arc<Plan>,
 }
 
@@ -84,7 +84,7 @@ impl PostgresServer {
             plan.port = port;
             plan.launch()
         })?;
-        Ok(Self { process, plan: Arc::new(plan) })
+        Ok(Self { process: Current::new(process), plan: Arc::new(plan) })
     }
 
     /// Where clients connect that have a user of their own: `postgres://127.0.0.1:<port>/tonghop`.
@@ -126,7 +126,7 @@ impl PostgresServer {
 
     /// The process id of the postmaster, of the last one if it has ended.
     pub fn pid(&self) -> u32 {
-        self.process.pid()
+        self.process.get().pid()
     }
 
     /// Kills the postmaster and its children at once with SIGKILL, as a crash would. Returns after their end.
@@ -159,8 +159,14 @@ impl PostgresServer {
     pub async fn restart(&mut self) -> Result<(), ServerError> {
         self.stop().await?;
         let plan = Arc::clone(&self.plan);
-        self.process = blocking(move || plan.launch()).await?;
+        self.process.replace(blocking(move || plan.launch()).await?);
         Ok(())
+    }
+
+    /// Starts the server again whenever it ends from now on, by itself or because somebody kills it, on the same port with the same
+    /// data. It ends when this is dropped.
+    pub fn keep_running(&self) {
+        self.process.keep_running(&self.plan, Plan::launch);
     }
 }
 

@@ -141,10 +141,10 @@ impl Process {
         self.0.signal(signal)
     }
 
-    /// Sends `signal`, lets the process end in its own time within a bound, then kills it; returns after its end.
-    pub(crate) async fn end(&self, signal: Signal) -> Result<(), ServerError> {
+    /// Sends `signal`, lets the process end in its own time within a bound, then kills it; done after its end.
+    pub(crate) fn end(&self, signal: Signal) -> impl Future<Output = Result<(), ServerError>> + use<> {
         let child = Arc::clone(&self.0);
-        blocking(move || child.end(signal)).await
+        blocking(move || child.end(signal))
     }
 }
 
@@ -153,6 +153,55 @@ impl Drop for Process {
         if let Err(error) = self.0.end(self.0.quit) {
             tracing::warn!(%error, "a private server may still be running");
         }
+    }
+}
+
+/// The process of a server that can be started again. The last owner ends it.
+#[derive(Clone, Debug)]
+pub(crate) struct Current(Arc<Mutex<Process>>);
+
+impl Current {
+    pub(crate) fn new(process: Process) -> Self {
+        Self(Arc::new(Mutex::new(process)))
+    }
+
+    /// The process that runs now, or the last one that did.
+    pub(crate) fn get(&self) -> MutexGuard<'_, Process> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends it as [`Process::end`] does.
+    pub(crate) async fn end(&self, signal: Signal) -> Result<(), ServerError> {
+        let ending = self.get().end(signal);
+        ending.await
+    }
+
+    /// Another process takes its place.
+    pub(crate) fn replace(&self, process: Process) {
+        *self.get() = process;
+    }
+
+    /// Has a thread start the server again whenever it has ended, for as long as anybody owns both it and the plan: what Docker does
+    /// for containers that are to be restarted.
+    pub(crate) fn keep_running<P: Send + Sync + 'static>(
+        &self,
+        plan: &Arc<P>,
+        launch: impl Fn(&P) -> Result<Process, ServerError> + Send + 'static,
+    ) {
+        const LOOK_EVERY: Duration = Duration::from_millis(50);
+        let (process, plan) = (Arc::downgrade(&self.0), Arc::downgrade(plan));
+        thread::spawn(move || {
+            while let Some((current, plan)) = process.upgrade().map(Self).zip(plan.upgrade()) {
+                if current.get().0.wait(Duration::ZERO).is_some() {
+                    match launch(&plan) {
+                        Ok(process) => current.replace(process),
+                        Err(error) => tracing::warn!(%error, "a private server does not start; trying again"),
+                    }
+                }
+                drop((current, plan));
+                thread::sleep(LOOK_EVERY);
+            }
+        });
     }
 }
 

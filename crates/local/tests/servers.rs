@@ -13,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::{self, stream};
-use local::{NatsOptions, NatsServer, PostgresOptions, PostgresServer};
+use local::{NatsOptions, NatsServer, PostgresOptions, PostgresServer, part::Part};
 use sqlx::{Connection, PgConnection};
 
 /// Far more than anything here takes, so that only what hangs fails.
@@ -42,6 +42,29 @@ async fn nats_keeps_its_port_and_its_messages_when_killed() {
     server.stop().await.unwrap();
     server.restart().await.unwrap();
     publish(&url, "after a stop").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn servers_that_are_kept_running_come_back_when_somebody_kills_them() {
+    let nats = NatsServer::start(NatsOptions::default()).await.unwrap();
+    let postgres = PostgresServer::start(PostgresOptions::default()).await.unwrap();
+    nats.keep_running();
+    postgres.keep_running();
+    let _busy = keep_busy(&postgres.url()).await;
+    for _ in 0..2 {
+        let (first_nats, first_postgres) = (nats.pid(), postgres.pid());
+        for part in [format!("nats={first_nats}"), format!("postgres={first_postgres}")] {
+            Part::parse(&part).unwrap().kill().unwrap();
+        }
+        eventually("others have taken their place", || nats.pid() != first_nats && postgres.pid() != first_postgres)
+            .await;
+        async_nats::connect(nats.url()).await.unwrap();
+        PgConnection::connect(&postgres.url()).await.unwrap();
+    }
+    let (last_nats, last_postgres, directory) = (nats.pid(), postgres.pid(), nats.directory().to_owned());
+    drop((nats, postgres));
+    eventually("they end with their owner", || !is_alive(last_nats) && !is_alive(last_postgres)).await;
+    eventually("and leave nothing", || !directory.exists()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

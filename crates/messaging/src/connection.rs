@@ -4,6 +4,7 @@ use std::{io, path::PathBuf, time::Duration};
 
 use async_nats::{ConnectOptions, Event, jetstream};
 use nkeys::KeyPair;
+use tokio::sync::watch;
 
 use crate::subjects;
 
@@ -68,6 +69,8 @@ pub struct Connection {
     pub(crate) client: async_nats::Client,
     pub(crate) context: jetstream::Context,
     pub(crate) answer_within: Duration,
+    /// Grows each time the connection is lost.
+    losses: watch::Receiver<u64>,
 }
 
 impl std::fmt::Debug for Connection {
@@ -83,6 +86,7 @@ impl Connection {
     /// When no server answers or takes us, it is too old, or the nkey cannot be read.
     pub async fn open(name: &str, config: &ConnectionConfig) -> Result<Self, ConnectError> {
         let answer_within = Duration::from_millis(config.answer_within_ms);
+        let (lost, losses) = watch::channel(0);
         let mut options = ConnectOptions::new()
             .name(format!("tonghop-{name}"))
             .custom_inbox_prefix(subjects::inbox(name))
@@ -93,7 +97,13 @@ impl Connection {
             // A cut line is noticed within two pings; the default of a minute would leave senders waiting.
             .ping_interval(Duration::from_secs(5))
             .reconnect_delay_callback(|attempts| Duration::from_millis(50 << attempts.min(5)))
-            .event_callback(|event| async move { log(&event) });
+            .event_callback(move |event| {
+                log(&event);
+                if event == Event::Disconnected {
+                    lost.send_modify(|losses| *losses += 1);
+                }
+                std::future::ready(())
+            });
         if let Some(ca) = &config.ca {
             options = options.add_root_certificates(ca.clone()).require_tls(true);
         }
@@ -111,7 +121,19 @@ impl Connection {
         }
         let context =
             jetstream::ContextBuilder::new().timeout(answer_within).ack_timeout(answer_within).build(client.clone());
-        Ok(Self { client, context, answer_within })
+        Ok(Self { client, context, answer_within, losses })
+    }
+
+    /// Waits until the connection is lost the next time after this call: whoever waits for an answer then waits in vain.
+    pub(crate) fn lost(&self) -> impl Future<Output = ()> + use<> {
+        let mut losses = self.losses.clone();
+        losses.mark_unchanged();
+        async move {
+            if losses.changed().await.is_err() {
+                // Closed by us: who still waits has a bound.
+                std::future::pending().await
+            }
+        }
     }
 
     /// Sends what is buffered and closes the connection, or gives it up where it is away: the client takes no word then once what

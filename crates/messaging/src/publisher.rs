@@ -47,9 +47,12 @@ pub struct Published {
 /// Why a message is not known to be durable. It may be: the same message id makes another try harmless.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum PublishError {
-    /// JetStream did not answer in time, or the connection broke.
+    /// JetStream did not answer in time.
     #[error("JetStream did not answer within {0:?}")]
     Unanswered(Duration),
+    /// The connection was lost before JetStream answered.
+    #[error("the connection to NATS was lost before JetStream answered")]
+    Lost,
     /// There is no connection: nothing was sent.
     #[error("there is no connection to NATS")]
     Away,
@@ -236,9 +239,16 @@ impl Publisher {
         self.check_size(message)?;
         let within = self.connection.answer_within;
         let request = Request::new().headers(headers).payload(message.payload.clone()).timeout(Some(within));
+        // From before it is sent: an answer that went down with the connection does not come with the next.
+        let lost = self.connection.lost();
         let sent = self.connection.client.send_request(message.subject.clone(), request);
         // The client's own time-out starts once the request is sent; while the connection is away it may not be.
-        let answer = match tokio::time::timeout(within * 2, sent).await {
+        let answered = tokio::select! {
+            biased;
+            answered = tokio::time::timeout(within * 2, sent) => answered,
+            () = lost => return Err(PublishError::Lost),
+        };
+        let answer = match answered {
             Err(_) => return Err(PublishError::Unanswered(within * 2)),
             Ok(Err(error)) => {
                 return Err(match error.kind() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use proto::pb::query::v1::{GetTotalsRequest, Totals, query_service_client::QueryServiceClient};
-use store::FateCounts;
+use store::{FateCounts, Store};
 use tokio::time::Instant;
 
 use crate::{
@@ -62,7 +62,7 @@ pub(crate) async fn all(world: &World, mix: &Mix, again: u64) -> anyhow::Result<
     }
     if let Some(store) = &world.store {
         if world.is_ours() {
-            checked.wrong.extend(fates(&store.fate_counts().await?, &mix.sent, i64::try_from(again)?));
+            checked.wrong.extend(all_fates(store, &mix.sent, i64::try_from(again)?, deadline).await?);
         }
         let found = store.verify().await.context("recomputing totals")?;
         checked.recomputed = Some((found.totals_checked, found.reports));
@@ -113,14 +113,27 @@ pub(crate) async fn is_new(world: &World, mix: &Mix) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What is wrong with what became of the reports: each has the fate that it must have, or one was lost or counted twice.
+/// What is wrong with what became of all reports, if anything stays wrong: of some that were sent twice the second may not have been judged
+/// yet when as many have a fate as were acknowledged.
+async fn all_fates(store: &Store, sent: &Sent, again: i64, deadline: Instant) -> anyhow::Result<Option<String>> {
+    loop {
+        let wrong = fates(&store.fate_counts().await?, sent, again);
+        if wrong.is_none() || Instant::now() >= deadline {
+            return Ok(wrong);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// What is wrong with what became of the reports: each has the fate that it must have, or one was lost or counted twice. Those that were
+/// sent again may have been kept both times: then the second is a duplicate or, if it breaks a rule, rejected as the first was.
 fn fates(found: &FateCounts, sent: &Sent, again: i64) -> Option<String> {
-    // What is asked for again may have been kept.
-    let duplicates = sent.duplicates..=sent.duplicates + again;
+    let [duplicates, rejected] = [found.duplicate - sent.duplicates, found.rejected - sent.invalid];
     let is_right = found.accepted + found.superseded == sent.counting
-        && duplicates.contains(&found.duplicate)
-        && found.rejected == sent.invalid;
-    (!is_right).then(|| format!("the fates are {found:?} of what was sent, {sent:?}"))
+        && duplicates >= 0
+        && rejected >= 0
+        && duplicates + rejected <= again;
+    (!is_right).then(|| format!("the fates are {found:?} of what was sent, {sent:?}, {again} of it again"))
 }
 
 /// What is wrong with a unit's totals, if anything stays wrong.
@@ -171,6 +184,8 @@ mod tests {
         let sent = Sent { counting: 95, duplicates: 3, invalid: 2 };
         assert_eq!(fates(&found, &sent, 0), None);
         assert_eq!(fates(&FateCounts { duplicate: 5, ..found }, &sent, 2), None);
+        assert_eq!(fates(&FateCounts { duplicate: 4, rejected: 3, ..found }, &sent, 2), None);
+        assert!(fates(&FateCounts { duplicate: 5, rejected: 3, ..found }, &sent, 2).is_some());
         for wrong in [
             FateCounts { accepted: 91, ..found },
             FateCounts { rejected: 1, accepted: 91, ..found },

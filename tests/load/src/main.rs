@@ -4,6 +4,7 @@
 mod arrivals;
 mod check;
 mod figures;
+mod kill;
 mod latency;
 mod limits;
 mod mix;
@@ -34,7 +35,7 @@ use crate::{
     latency::Latency,
     mix::{DATA_SETS, Mix, Purity, Tree},
     overload::Offer,
-    run::{Outcome, Pace, Runs},
+    run::{Outcome, Pace, Runs, Until},
     wire::Writer,
     world::{Deployment, World},
 };
@@ -106,6 +107,8 @@ enum Scenario {
     Overload,
     /// Twelve months in order, five forms from every commune; `max` before it, if it did not run, and after it
     Year,
+    /// As `max`, while every process that was started is killed once, and comes back
+    Kill,
 }
 
 /// Reports a second of `steady`.
@@ -220,7 +223,7 @@ async fn measure_all(world: &World, arguments: &Arguments, figures: &mut Figures
             Scenario::Burst => {
                 runs.mix.begin(3)?;
                 let reports = if arguments.quick { 2_000 } else { u64::try_from(runs.mix.wave_len())? };
-                let pace = Pace::Count { on_their_way: u64::MAX, reports };
+                let pace = Pace::Closed { on_their_way: u64::MAX, until: Until::Sent(reports) };
                 runs.run("burst", pace, Purity::Firsts).await?
             }
             Scenario::Max => max(&mut runs, "max", arguments).await?,
@@ -270,11 +273,16 @@ async fn measure_all(world: &World, arguments: &Arguments, figures: &mut Figures
                 runs.mix.begin_year(DATA_SETS.len())?;
                 let year = u64::try_from(runs.mix.wave_len() * 12)?;
                 let reports = if arguments.quick { 2_000 } else { year };
-                let pace = Pace::Count { on_their_way: arguments.window, reports };
+                let pace = Pace::Closed { on_their_way: arguments.window, until: Until::Sent(reports) };
                 let year = runs.run("year", pace, Purity::Firsts).await?;
                 tell(&year);
                 figures.outcomes.push(year);
                 max(&mut runs, "max_after_year", arguments).await?
+            }
+            Scenario::Kill => {
+                anyhow::ensure!(world.is_ours(), "kill is for the local stack: nobody else's processes are ended");
+                runs.mix.begin(3)?;
+                runs.kill(arguments.window, lasting).await?
             }
         };
         tell(&outcome);
@@ -296,7 +304,8 @@ async fn measure_all(world: &World, arguments: &Arguments, figures: &mut Figures
 async fn max(runs: &mut Runs<'_>, name: &'static str, arguments: &Arguments) -> anyhow::Result<Outcome> {
     runs.mix.begin(3)?;
     let lasting = Duration::from_secs_f64(arguments.seconds);
-    runs.run(name, Pace::Window { on_their_way: arguments.window, lasting }, Purity::Mixed).await
+    let pace = Pace::Closed { on_their_way: arguments.window, until: Until::Elapsed(lasting) };
+    runs.run(name, pace, Purity::Mixed).await
 }
 
 fn writer(catalogue: &Catalogue, dense: bool) -> anyhow::Result<Writer> {
@@ -351,7 +360,12 @@ fn tell(outcome: &Outcome) {
     }
     eprintln!("  acknowledged {}", tell_latency(acknowledgement));
     eprintln!("  fresh        {}", tell_latency(&watched.freshness));
-    eprintln!("  {}", outcome.parts);
+    if outcome.killed.is_empty() {
+        eprintln!("  {}", outcome.parts);
+    }
+    for killed in &outcome.killed {
+        eprintln!("  {killed}");
+    }
 }
 
 fn tell_checked(checked: &Checked) {

@@ -29,9 +29,9 @@ use crate::{
     arrivals::Arrivals,
     mix::{Purity, Random},
     process::Meter,
-    run::{FEW, MIDDLE, PATIENCE, Runs},
+    run::{FEW, MIDDLE, Runs},
     send::{Counts, OneByOne, Parcel, Senders},
-    world::World,
+    world::{PATIENCE, World},
 };
 
 /// Reports that the sender of one stream has in hand at a time: enough that it never has to wait for answers to send more.
@@ -171,15 +171,15 @@ impl Runs<'_> {
         let world = self.world;
         let log_before = self.levels().await?;
         let before = world.settled().await?;
-        let memory_before = Meter::start(&world.parts).memory_mb();
+        let memory_before = Meter::start(&world.parts()).memory_mb();
         let crowd = Crowd::connect(&world.collector, self.senders).await?;
-        let (meter, start) = (Meter::start(&world.parts), Instant::now());
+        let (meter, start) = (Meter::start(&world.parts()), Instant::now());
         let noting = Noting::start(world, before, start, crowd.counts()).await?;
         let (arrived, let_by) = self.crowd_in(&crowd, offer, start).await?;
         let sent: u64 = crowd.counts().iter().map(|counts| Counts::get(&counts.sent)).sum();
         let parts = meter.json(sent);
 
-        let meter = Meter::start(&world.parts);
+        let meter = Meter::start(&world.parts());
         let fresh = Senders::connect(&world.collector, self.senders).await?;
         let end = Instant::now() + offer.afterwards;
         while Instant::now() < end {

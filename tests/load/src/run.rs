@@ -1,6 +1,13 @@
 //! Runs of the load: what is sent when, and what was measured while it was.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use serde_json::json;
@@ -8,6 +15,7 @@ use tokio::{task::JoinHandle, time::Instant};
 
 use crate::{
     arrivals::Arrivals,
+    kill::Killed,
     latency::Latency,
     mix::{Kind, Mix, Purity},
     process::Meter,
@@ -15,11 +23,9 @@ use crate::{
     streams::{self, Level},
     watch::{Watch, Watched},
     wire::Writer,
-    world::World,
+    world::{self, PATIENCE, World},
 };
 
-/// How long nothing may move before a run has failed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// How often the database is asked how far it is, while a closed loop waits for it.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 /// Reports that are sent between two looks at how many are on their way.
@@ -28,14 +34,34 @@ pub(crate) const FEW: u64 = 64;
 pub(crate) const MIDDLE: [f64; 2] = [0.3, 0.95];
 
 /// What decides when the next report is sent.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Pace {
     /// The clock: so many a second, for so long.
     Clock { per_second: f64, lasting: Duration },
-    /// What is counted: so many may be on their way, for so long.
-    Window { on_their_way: u64, lasting: Duration },
-    /// The same, for that many reports.
-    Count { on_their_way: u64, reports: u64 },
+    /// What is counted: so many may be on their way.
+    Closed { on_their_way: u64, until: Until },
+}
+
+/// When a closed loop has sent enough.
+#[derive(Clone, Debug)]
+pub(crate) enum Until {
+    /// After so long.
+    Elapsed(Duration),
+    /// After that many reports.
+    Sent(u64),
+    /// When this is set.
+    Told(Arc<AtomicBool>),
+}
+
+impl Until {
+    /// How many reports come next; none when it is enough.
+    fn next(&self, elapsed: Duration, sent: u64) -> Option<u64> {
+        match self {
+            Self::Elapsed(lasting) => (elapsed < *lasting).then_some(FEW),
+            Self::Sent(reports) => reports.checked_sub(sent).filter(|left| *left > 0).map(|left| left.min(FEW)),
+            Self::Told(told) => (!told.load(Ordering::Relaxed)).then_some(FEW),
+        }
+    }
 }
 
 /// What a run was like.
@@ -63,6 +89,8 @@ pub(crate) struct Outcome {
     pub(crate) parts: serde_json::Value,
     /// Reports in a message of REPORTS, and bytes of it.
     pub(crate) message: Option<(f64, usize)>,
+    /// What was killed meanwhile.
+    pub(crate) killed: Vec<Killed>,
 }
 
 impl Outcome {
@@ -96,6 +124,7 @@ impl Outcome {
             "reports_per_message": self.message.map(|(reports, _)| (reports * 10.0).round() / 10.0),
             "stages": self.stages,
             "parts": self.parts,
+            "killed": self.killed.iter().map(Killed::json).collect::<Vec<_>>(),
         })
     }
 }
@@ -129,10 +158,10 @@ impl Runs<'_> {
         let counts = Arc::clone(&senders.counts);
         let before = world.settled().await?;
         let levels = self.levels().await?;
-        let meter = Meter::start(&world.parts);
+        let meter = Meter::start(&world.parts());
         let start = Instant::now();
 
-        let marks = before.and_then(|before| self.mark(pace, start, before, Arc::clone(&counts)));
+        let marks = before.and_then(|before| self.mark(&pace, start, before, Arc::clone(&counts)));
         match pace {
             Pace::Clock { per_second, lasting } => {
                 let arrivals = Arrivals::at(per_second);
@@ -150,26 +179,15 @@ impl Runs<'_> {
                     }
                 }
             }
-            Pace::Window { on_their_way, lasting } => {
-                while start.elapsed() < lasting {
+            Pace::Closed { on_their_way, until } => {
+                while let Some(few) = until.next(start.elapsed(), Counts::get(&counts.sent)) {
                     self.room(&senders, &watch, before, on_their_way).await?;
-                    for _ in 0..FEW {
-                        self.send(&senders, &watch, purity, Instant::now())?;
-                    }
-                    tokio::task::yield_now().await;
-                }
-            }
-            Pace::Count { on_their_way, reports } => {
-                let mut sent = 0;
-                while sent < reports {
-                    self.room(&senders, &watch, before, on_their_way).await?;
-                    for _ in 0..FEW.min(reports - sent) {
+                    for _ in 0..few {
                         // Without a bound they have all arrived at the beginning.
                         let due = if on_their_way == u64::MAX { start } else { Instant::now() };
                         self.send(&senders, &watch, purity, due)?;
                     }
                     tokio::task::yield_now().await;
-                    sent = Counts::get(&counts.sent);
                 }
             }
         }
@@ -213,6 +231,7 @@ impl Runs<'_> {
             stages,
             parts,
             message,
+            killed: Vec::new(),
         })
     }
 
@@ -275,19 +294,21 @@ impl Runs<'_> {
     /// Notes how far things are at the beginning and at the end of the middle of a run.
     fn mark(
         &self,
-        pace: Pace,
+        pace: &Pace,
         start: Instant,
         before: u64,
         counts: Arc<Counts>,
     ) -> Option<JoinHandle<anyhow::Result<(Mark, Mark)>>> {
-        let (Pace::Clock { lasting, .. } | Pace::Window { lasting, .. }) = pace else { return None };
+        let (&Pace::Clock { lasting, .. } | &Pace::Closed { until: Until::Elapsed(lasting), .. }) = pace else {
+            return None;
+        };
         let store = self.world.store.clone()?;
         Some(tokio::spawn(async move {
             let mut marks = Vec::with_capacity(2);
             for share in MIDDLE {
                 tokio::time::sleep_until(start + lasting.mul_f64(share)).await;
                 let (at, acknowledged) = (Instant::now(), Counts::get(&counts.acknowledged));
-                let settled = u64::try_from(store.fate_counts().await?.settled())? - before;
+                let settled = world::settled(&store).await? - before;
                 marks.push(Mark { at, acknowledged, settled });
             }
             Ok((marks[0], marks[1]))
@@ -347,6 +368,22 @@ fn stages(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_closed_loop_ends_where_it_is_to() {
+        let second = Duration::from_secs(1);
+        assert_eq!(Until::Elapsed(second).next(second / 2, 1_000), Some(FEW));
+        assert_eq!(Until::Elapsed(second).next(second, 0), None);
+        assert_eq!(
+            [0, 90, 100, 101].map(|sent| Until::Sent(100).next(second, sent)),
+            [Some(FEW), Some(10), None, None]
+        );
+        let told = Arc::<AtomicBool>::default();
+        let until = Until::Told(Arc::clone(&told));
+        assert_eq!(until.next(second, 1_000), Some(FEW));
+        told.store(true, Ordering::Relaxed);
+        assert_eq!(until.next(second, 1_000), None);
+    }
 
     #[test]
     fn stages_are_differences() {

@@ -22,7 +22,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status, client::Grpc, codegen::http::uri::PathAndQuery};
 use tonic_types::StatusExt as _;
 
-use crate::{latency::Latency, mix::Random};
+use crate::{
+    latency::Latency,
+    mix::Random,
+    world::{AGAIN, PATIENCE},
+};
 
 /// Requests that a stream may hold for the connection; beyond them the queue of the sender grows.
 const OUTGOING: usize = 256;
@@ -190,6 +194,17 @@ impl Stream {
         self.collector.connect().await.context("connecting to the collector")
     }
 
+    /// Connects, trying again while the collector is away.
+    async fn connect_again(&self) -> anyhow::Result<Channel> {
+        let began = Instant::now();
+        loop {
+            match self.connect().await {
+                Err(_) if began.elapsed() < PATIENCE => tokio::time::sleep(AGAIN).await,
+                connected => return connected,
+            }
+        }
+    }
+
     /// Sends what comes until no more does and all is answered.
     async fn run(
         mut self,
@@ -197,21 +212,24 @@ impl Stream {
         mut parcels: mpsc::UnboundedReceiver<Parcel>,
     ) -> anyhow::Result<Latency> {
         let mut unanswered = Vec::new();
+        let mut answered_at = Instant::now();
         loop {
             let waiting = Arc::new(Mutex::new(Waiting::default()));
             let (outgoing, requests) = mpsc::channel(OUTGOING);
             let feeding = tokio::spawn(feed(unanswered, parcels, Arc::clone(&waiting), outgoing));
-            let mut answers = 0;
-            let broke = self.answers(channel, requests, &waiting, &mut answers).await?;
+            let broke = self.answers(channel, requests, &waiting, &mut answered_at).await?;
             parcels = feeding.await?;
             unanswered = locked(&waiting).rest();
             if broke.is_none() && unanswered.is_empty() && parcels.is_closed() && parcels.is_empty() {
                 return Ok(self.latency);
             }
-            anyhow::ensure!(answers > 0, "a stream of reports ended before its first answer: {broke:?}");
+            let is_worth_a_try = broke.as_ref().is_none_or(may_pass) && answered_at.elapsed() < PATIENCE;
+            anyhow::ensure!(is_worth_a_try, "a stream of reports broke: {broke:?}");
             self.counts.reopened.fetch_add(1, Ordering::Relaxed);
             self.counts.again.fetch_add(u64::try_from(unanswered.len())?, Ordering::Relaxed);
-            channel = self.connect().await?;
+            // Not as fast as it goes, where one ends as soon as it is opened.
+            tokio::time::sleep(AGAIN).await;
+            channel = self.connect_again().await?;
         }
     }
 
@@ -221,13 +239,18 @@ impl Stream {
         channel: Channel,
         requests: mpsc::Receiver<Encoded>,
         waiting: &Mutex<Waiting>,
-        answers: &mut u64,
+        answered_at: &mut Instant,
     ) -> anyhow::Result<Option<Status>> {
         let mut grpc = Grpc::new(channel);
-        grpc.ready().await?;
+        if let Err(error) = grpc.ready().await {
+            return Ok(Some(Status::unavailable(error.to_string())));
+        }
         let path = PathAndQuery::from_static("/tonghop.collector.v1.CollectorService/SubmitStream");
         let requests = tonic::Request::new(ReceiverStream::new(requests));
-        let receipts = grpc.streaming(requests, path, Answers::<SubmitStreamResponse>::default()).await?;
+        let receipts = match grpc.streaming(requests, path, Answers::<SubmitStreamResponse>::default()).await {
+            Ok(receipts) => receipts,
+            Err(status) => return Ok(Some(status)),
+        };
         let mut receipts = receipts.into_inner();
         loop {
             let SubmitStreamResponse { index, outcome, .. } = match receipts.message().await {
@@ -235,7 +258,7 @@ impl Stream {
                 Ok(None) => return Ok(None),
                 Err(status) => return Ok(Some(status)),
             };
-            *answers += 1;
+            *answered_at = Instant::now();
             let parcel = locked(waiting).take(index).context("a receipt for no report")?;
             match outcome {
                 Some(Outcome::Acknowledgement(_)) => {
@@ -259,6 +282,11 @@ impl Stream {
             }
         }
     }
+}
+
+/// Whether a stream that ended so may be opened again: the collector, or the way to it, was gone.
+fn may_pass(status: &Status) -> bool {
+    matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled)
 }
 
 /// Sends what was not answered on the stream before, then what comes, until no more does or the stream has ended.

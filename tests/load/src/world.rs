@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -16,6 +17,12 @@ use local::{
 use messaging::{Connection, ConnectionConfig, Topology};
 use store::{Store, StoreConfig};
 use tempfile::TempDir;
+use tokio::time::Instant;
+
+/// How long nothing may move, and what is away may stay away, before a run has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// How long until what was away is tried again.
+pub(crate) const AGAIN: Duration = Duration::from_millis(100);
 
 /// The threads of the services, where they share the generator's process.
 pub(crate) const SERVICES: &str = "services";
@@ -92,7 +99,8 @@ pub(crate) struct World {
     /// For questions that no service asks: how large the database is.
     pub(crate) database: Option<String>,
     pub(crate) catalogue: Arc<Catalogue>,
-    pub(crate) parts: Vec<Part>,
+    /// Processes of a deployment.
+    theirs: Vec<Part>,
     ours: Option<Ours>,
     _catalogue_dir: TempDir,
 }
@@ -117,12 +125,8 @@ impl World {
             aggregator: aggregator::Limits { reconcile_every: RECONCILE_EVERY, ..aggregator::Limits::default() },
         };
         let stack = Stack::start(options).await?;
-        let parts = vec![
-            Part { name: "nats".to_owned(), who: Who::Process(stack.nats().pid()) },
-            Part { name: "postgres".to_owned(), who: Who::Family(stack.postgres().pid()) },
-            Part { name: SERVICES.to_owned(), who: Who::Threads(SERVICES) },
-            Part { name: GENERATOR.to_owned(), who: Who::Threads(GENERATOR) },
-        ];
+        stack.nats().keep_running();
+        stack.postgres().keep_running();
         Ok(Self {
             collector: stack.collector.clone(),
             query: stack.query.clone(),
@@ -131,7 +135,7 @@ impl World {
             monitoring: Some(stack.nats().monitoring_url()),
             database: Some(stack.postgres().url()),
             catalogue: Arc::clone(&stack.catalogue),
-            parts,
+            theirs: Vec::new(),
             ours: Some(Ours::Together(Box::new(stack))),
             _catalogue_dir: dir,
         })
@@ -139,8 +143,6 @@ impl World {
 
     async fn start_apart(dir: TempDir) -> anyhow::Result<Self> {
         let apart = Apart::start(dir.path(), &Topology::default()).await?;
-        let mut parts = apart.parts.clone();
-        parts.push(Part { name: GENERATOR.to_owned(), who: Who::Threads(GENERATOR) });
         Ok(Self {
             collector: apart.collector.clone(),
             query: apart.query.clone(),
@@ -149,7 +151,7 @@ impl World {
             monitoring: Some(apart.nats.monitoring_url()),
             database: Some(apart.postgres.url()),
             catalogue: Arc::clone(&apart.catalogue),
-            parts,
+            theirs: Vec::new(),
             ours: Some(Ours::Apart(Box::new(apart))),
             _catalogue_dir: dir,
         })
@@ -171,8 +173,6 @@ impl World {
             let (ca, password) = (deployment.ca.clone(), deployment.database_password.clone());
             store = Some(Store::connect("load", &StoreConfig { ca, password, ..StoreConfig::to(url) }).await?);
         }
-        let mut parts = deployment.pids.clone();
-        parts.push(Part { name: GENERATOR.to_owned(), who: Who::Threads(GENERATOR) });
         Ok(Self {
             collector: door(collector),
             query: door(query),
@@ -181,17 +181,33 @@ impl World {
             monitoring: deployment.nats_monitoring.clone(),
             database: deployment.database.clone().filter(|_| deployment.database_password.is_none()),
             catalogue: Arc::new(catalogue::load(dir.path())?.catalogue),
-            parts,
+            theirs: deployment.pids.clone(),
             ours: None,
             _catalogue_dir: dir,
         })
+    }
+
+    /// What is measured, by name, as it runs now.
+    pub(crate) fn parts(&self) -> Vec<Part> {
+        let part = |name: &str, who| Part { name: name.to_owned(), who };
+        let mut parts = match &self.ours {
+            Some(Ours::Together(stack)) => vec![
+                part("nats", Who::Process(stack.nats().pid())),
+                part("postgres", Who::Family(stack.postgres().pid())),
+                part(SERVICES, Who::Threads(SERVICES)),
+            ],
+            Some(Ours::Apart(apart)) => apart.parts(),
+            None => self.theirs.clone(),
+        };
+        parts.push(part(GENERATOR, Who::Threads(GENERATOR)));
+        parts
     }
 
     /// How many acknowledged reports have a fate; not known without a database.
     pub(crate) async fn settled(&self) -> anyhow::Result<Option<u64>> {
         match &self.store {
             None => Ok(None),
-            Some(store) => Ok(Some(u64::try_from(store.fate_counts().await?.settled())?)),
+            Some(store) => Ok(Some(settled(store).await?)),
         }
     }
 
@@ -204,8 +220,23 @@ impl World {
     pub(crate) async fn close(self) -> anyhow::Result<()> {
         match self.ours {
             Some(Ours::Together(stack)) => stack.stop().await,
-            Some(Ours::Apart(apart)) => apart.stop().await,
+            Some(Ours::Apart(apart)) => {
+                apart.stop().await;
+                Ok(())
+            }
             None => Ok(()),
+        }
+    }
+}
+
+/// How many acknowledged reports have a fate. A database that is away is asked again.
+pub(crate) async fn settled(store: &Store) -> anyhow::Result<u64> {
+    let began = Instant::now();
+    loop {
+        match store.fate_counts().await {
+            Ok(counts) => return Ok(u64::try_from(counts.settled())?),
+            Err(error) if began.elapsed() > PATIENCE => return Err(error.into()),
+            Err(_) => tokio::time::sleep(AGAIN).await,
         }
     }
 }

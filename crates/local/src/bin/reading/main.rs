@@ -102,7 +102,7 @@ async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let catalogue = root.join("deploy/catalogue/de06");
     let world = Apart::start(&catalogue, &Topology::default()).await?;
     let measured = measure(&world, arguments).await;
-    world.stop().await?;
+    world.stop().await;
     println!("{}", measured?);
     Ok(())
 }
@@ -122,7 +122,7 @@ async fn measure(world: &Apart, arguments: &Arguments) -> anyhow::Result<serde_j
     let stop = Arc::new(AtomicBool::new(false));
     let correcting = correct(world, &communes, arguments.corrections, Arc::clone(&stop));
     let asking = ask(world, arguments, Arc::clone(&stop));
-    let mut parts = world.parts.clone();
+    let mut parts = world.parts();
     parts.push(Part { name: "generator".to_owned(), who: Who::Process(std::process::id()) });
     let used = || parts.iter().map(|part| part.usage().cpu).collect::<Vec<_>>();
     let before_asking = used();
