@@ -1,5 +1,6 @@
 //! `tonghop submission`: what became of a submission.
 
+use domain::Message;
 use proto::pb::{
     query::v1::{Fate, GetSubmissionRequest, GetSubmissionResponse, query_service_client::QueryServiceClient},
     report::v1::{Severity, Violation},
@@ -56,6 +57,11 @@ pub(crate) fn violation_line(violation: &Violation, output: &Output) -> String {
     let (_, vi, en) = severity(violation);
     let separator = if field.is_empty() { "" } else { ": " };
     format!("{field}{separator}{} {reason}: {}", output.lang().of(vi, en), output.lang().of(message_vi, message_en))
+}
+
+/// How many violations are not told, where some are not: lists are bounded.
+pub(crate) fn more_violations(omitted: i32) -> Option<Message> {
+    (omitted > 0).then(|| both(format!("và {omitted} điểm khác"), format!("and {omitted} more")))
 }
 
 /// The fate of a submission as JSON has it.
@@ -126,10 +132,7 @@ fn said(answer: &GetSubmissionResponse, output: &Output) -> String {
         lines.push(format!("  {}", say(format!("đã gửi lại {times} lần"), format!("sent {times} more times"))));
     }
     lines.extend(answer.violations.iter().map(|violation| format!("  {}", violation_line(violation, output))));
-    if answer.violations_omitted > 0 {
-        let more = answer.violations_omitted;
-        lines.push(format!("  {}", say(format!("và {more} lỗi khác"), format!("and {more} more"))));
-    }
+    lines.extend(more_violations(answer.violations_omitted).map(|more| format!("  {}", output.say(&more))));
     lines.join("\n")
 }
 

@@ -70,6 +70,12 @@ impl Outcome {
         }
     }
 
+    /// How many violations there are besides those that are told.
+    #[must_use]
+    pub fn violations_omitted(&self) -> i32 {
+        self.answer().map_or(0, |answer| answer.violations_omitted)
+    }
+
     /// Whether what the report says is in the totals, or was replaced by something newer: nothing is left to be done.
     #[must_use]
     pub fn is_good(&self) -> bool {

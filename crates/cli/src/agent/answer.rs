@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use client::{Outcome, Refusal, SubmissionId, Violation};
+use client::{Outcome, Refusal, Severity, SubmissionId, Violation};
 use domain::Message;
 use serde_json::{Value, json};
 
@@ -74,13 +74,10 @@ impl Answer {
             answer.say("");
             answer.say(&format!("Báo cáo {number}: {vi}"));
             answer.say(&format!("Report {number}: {en}  [{id}]"));
-            let violations = fate.outcome.violations();
-            for Violation { reason, field, message_vi, message_en, .. } in violations {
-                answer.violated(field, message_vi, message_en, reason);
-            }
-            answer.refused(fate);
+            answer.violated(fate, |_| None);
             let mut object = json!({ "report": number, "outcome": word, "submission_id": id });
-            object["violations"] = violations.iter().map(violation_object).collect();
+            object["violations"] = fate.outcome.violations().iter().map(violation_object).collect();
+            object["violations_omitted"] = fate.outcome.violations_omitted().into();
             answer.lines.push(object);
         }
         answer.list(faults);
@@ -193,18 +190,7 @@ impl Answer {
         self.say("");
         self.say(&format!("Dòng {line}: {about}: {vi}"));
         self.say(&format!("Line {line}: {about}: {en}  [{id}]"));
-        let violations = fate.outcome.violations();
-        for violation in violations {
-            let Violation { reason, field, message_vi, message_en, .. } = violation;
-            match tell::value_of(of, violation) {
-                Some((Place { line, column }, cell)) => {
-                    self.say(&format!("  - dòng {line}, cột {column}, ô {cell}: {message_vi}"));
-                    self.say(&format!("    line {line}, column {column}, cell {cell}: {message_en}  [{reason}]"));
-                }
-                None => self.violated(field, message_vi, message_en, reason),
-            }
-        }
-        self.refused(fate);
+        self.violated(fate, |violation| tell::value_of(of, violation));
         let mut object = match fate.outcome.answer() {
             Some(answer) => tell::object(of, word, submission::object(answer)),
             None => tell::object(of, word, json!({ "submission_id": id })),
@@ -214,23 +200,41 @@ impl Answer {
             object["message_vi"] = refusal.message_vi.clone().into();
             object["message_en"] = refusal.message_en.clone().into();
         }
-        object["violations"] = violations.iter().map(|violation| tell::located(of, violation)).collect();
+        object["violations"] = fate.outcome.violations().iter().map(|violation| tell::located(of, violation)).collect();
         self.lines.push(object);
     }
 
-    /// Says what is wrong with a report, without a place in the file.
-    fn violated(&mut self, field: &str, message_vi: &str, message_en: &str, reason: &str) {
-        let field = if field.is_empty() { String::new() } else { format!("{field}: ") };
-        self.say(&format!("  - {field}{message_vi}"));
-        self.say(&format!("    {field}{message_en}  [{reason}]"));
-    }
-
-    /// Says why a report was refused where no violation does.
-    fn refused(&mut self, fate: &Fate) {
+    /// Says what is wrong with a report, or odd about it, with its place in the file where it has one; or why it was refused, where no
+    /// violation does.
+    fn violated(&mut self, fate: &Fate, place: impl Fn(&Violation) -> Option<(Place, String)>) {
+        for violation in fate.outcome.violations() {
+            let Violation { reason, severity: _, field, message_vi, message_en } = violation;
+            // An accepted report may have some; what is not marked so is why a report does not count.
+            let Message { vi, en } = match violation.severity() {
+                Severity::Warning => both("cảnh báo: ", "warning: "),
+                Severity::Error | Severity::Unspecified => both("", ""),
+            };
+            match place(violation) {
+                Some((Place { line, column }, cell)) => {
+                    self.say(&format!("  - dòng {line}, cột {column}, ô {cell}: {vi}{message_vi}"));
+                    self.say(&format!("    line {line}, column {column}, cell {cell}: {en}{message_en}  [{reason}]"));
+                }
+                None => {
+                    let field = if field.is_empty() { String::new() } else { format!("{field}: ") };
+                    self.say(&format!("  - {field}{vi}{message_vi}"));
+                    self.say(&format!("    {field}{en}{message_en}  [{reason}]"));
+                }
+            }
+        }
+        if let Some(Message { vi, en }) = submission::more_violations(fate.outcome.violations_omitted()) {
+            self.say(&format!("  - {vi}"));
+            self.say(&format!("    {en}"));
+        }
         if let (Outcome::Refused(refusal), []) = (&fate.outcome, fate.outcome.violations()) {
             let Refusal { reason, message_vi, message_en, .. } = &**refusal;
             let said = if message_vi.is_empty() { message_en } else { message_vi };
-            self.violated("", said, message_en, reason);
+            self.say(&format!("  - {said}"));
+            self.say(&format!("    {message_en}  [{reason}]"));
         }
     }
 
@@ -296,7 +300,7 @@ fn words(outcome: &Outcome) -> (&'static str, &'static str, &'static str) {
 
 #[cfg(test)]
 mod tests {
-    use client::{GetSubmissionResponse, Severity};
+    use client::GetSubmissionResponse;
     use proto::pb::query::v1::Fate as Told;
 
     use super::*;
@@ -323,8 +327,14 @@ mod tests {
         let id = "0192f0c1-2b3c-7d4e-8f50-112233445566".parse().ok();
         let refused = Refusal { violations: vec![violation("values[1]")], ..Refusal::default() };
         let fates = [
-            Outcome::Accepted(told(Told::Accepted, vec![violation("b[s03]")])),
-            Outcome::Rejected(told(Told::Rejected, vec![violation("a_at_most_b")])),
+            Outcome::Accepted(told(
+                Told::Accepted,
+                vec![Violation { severity: Severity::Warning.into(), ..violation("b[s03]") }],
+            )),
+            Outcome::Rejected(Box::new(GetSubmissionResponse {
+                violations_omitted: 7,
+                ..*told(Told::Rejected, vec![violation("a_at_most_b")])
+            })),
             Outcome::Refused(Box::new(refused)),
             Outcome::GivenUp { sent: true, acknowledgement: None },
         ];
@@ -340,13 +350,15 @@ mod tests {
              \n\
              Dòng 2: 1 x 2022: được chấp nhận\n\
              Line 2: 1 x 2022: accepted  {id}\n  \
-               - dòng 2, cột 5, ô b[s03]: sai\n    \
-                 line 2, column 5, cell b[s03]: wrong  [R]\n\
+               - dòng 2, cột 5, ô b[s03]: cảnh báo: sai\n    \
+                 line 2, column 5, cell b[s03]: warning: wrong  [R]\n\
              \n\
              Dòng 3: 2 x 2022: bị từ chối\n\
              Line 3: 2 x 2022: rejected  {id}\n  \
                - a_at_most_b: sai\n    \
-                 a_at_most_b: wrong  [R]\n\
+                 a_at_most_b: wrong  [R]\n  \
+               - và 7 điểm khác\n    \
+                 and 7 more\n\
              \n\
              Dòng 4: 3 x 2022: bị từ chối\n\
              Line 4: 3 x 2022: refused  {id}\n  \

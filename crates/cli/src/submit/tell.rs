@@ -155,7 +155,7 @@ impl Teller<'_> {
                 let refused = lang.of("bị từ chối", "refused");
                 match violations.as_slice() {
                     [] => self.line(of, &format!("{refused}: {reason}: {}", lang.of(message_vi, message_en))),
-                    _ => self.violations(of, &refused, violations),
+                    _ => self.violations(of, &refused, violations, 0),
                 }
             },
         );
@@ -191,7 +191,7 @@ impl Teller<'_> {
             if answer.violations.is_empty() {
                 self.line(of, &word)
             } else {
-                self.violations(of, &word, &answer.violations)
+                self.violations(of, &word, &answer.violations, answer.violations_omitted)
             }
         };
         match fate {
@@ -266,8 +266,8 @@ impl Teller<'_> {
         format!("{}:{}  {unit} {data_set} {period}  {}: {said}", self.file, place.line, report.submission_id)
     }
 
-    /// The report, and below it a line for each violation with its place in the file.
-    fn violations(self, of: &FileReport, said: &str, violations: &[Violation]) -> String {
+    /// The report, and below it a line for each violation with its place in the file, and for how many are not told.
+    fn violations(self, of: &FileReport, said: &str, violations: &[Violation], omitted: i32) -> String {
         let mut text = self.line(of, said);
         for violation in violations {
             let line = violation_line(violation, self.output);
@@ -276,6 +276,9 @@ impl Teller<'_> {
                 Some((place, cell)) => format!("\n  {}:{place} {cell}, {line}", self.file),
                 None => format!("\n  {}:{} {line}", self.file, of.place.line),
             });
+        }
+        if let Some(more) = submission::more_violations(omitted) {
+            text.push_str(&format!("\n  {}", self.output.say(&more)));
         }
         text
     }
