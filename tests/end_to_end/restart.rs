@@ -113,6 +113,32 @@ async fn a_standby_aggregator_takes_over() {
     all_is_well(&world, &services, &events, &load, &sent).await;
 }
 
+/// Goal: one that stands by also takes over from one that is frozen, whose connections stay open; when that one goes on, it counts and
+/// publishes nothing that was.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_aggregator_takes_over_from_a_frozen_one() {
+    let world = World::start().await;
+    let mut services = world.services().await;
+    let events = Events::follow(&world).await;
+    let load = Load::of(REPORTS, 23);
+    let sending = services.send(&load.reports);
+    let mut standby = world.standby_aggregator().await;
+    sending.allow(600);
+    let behind = async || {
+        let acknowledged = i64::try_from(sending.acknowledged_now()).unwrap();
+        acknowledged > world.store.fate_counts().await.unwrap().settled()
+    };
+    services.aggregator.freeze_at_work(behind).await;
+    standby.logged("took leases").await;
+    let sent = sending.finish().await;
+    let mut frozen = std::mem::replace(&mut services.aggregator, standby);
+    frozen.thaw();
+    frozen.logged("the leases are lost; other aggregators may go on").await;
+    frozen.terminate();
+    assert_eq!(frozen.ended().await, Some(0));
+    all_is_well(&world, &services, &events, &load, &sent).await;
+}
+
 /// Goal: positions never repeat. When the log of verdicts is lost and made again, its positions go on above those that the
 /// database knows, and the services at work go on by themselves.
 #[tokio::test(flavor = "multi_thread")]

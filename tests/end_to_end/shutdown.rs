@@ -104,6 +104,11 @@ async fn a_query_service_says_goodbye() {
 async fn a_connection_closes_while_nats_is_away() {
     let world = World::start().await;
     world.nats.kill_hard().await.unwrap();
+    tests::eventually("the connection is away", async || match world.connection.probe("test").await {
+        Err(_) => Ok(()),
+        Ok(()) => Err("a message was taken"),
+    })
+    .await;
     let mut waiting = tokio::task::JoinSet::new();
     for number in 0..1_000 {
         let publisher = Publisher::new(world.connection.clone());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use runtime::Shutdown;
 use store::{Leases, StoreError};
 
-use crate::{LEASES_ANSWER, Shared, reconcile, refusals};
+use crate::{Shared, answered, reconcile, refusals};
 
 /// How often the lease is checked, or tried for.
 const CHECK: Duration = Duration::from_secs(2);
@@ -15,7 +15,10 @@ pub(crate) async fn run(shared: &Shared, shutdown: &Shutdown) {
     while !shutdown.is_requested() {
         let work = async {
             if let Err(error) = under_lease(shared).await {
-                tracing::debug!(error = &error as &dyn std::error::Error, "the lease of the chores is not to be had");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the chores cannot be done; the database is asked again"
+                );
             }
             tokio::time::sleep(CHECK).await;
         };
@@ -29,15 +32,14 @@ pub(crate) async fn run(shared: &Shared, shutdown: &Shutdown) {
 /// Tries for the lease, and works for as long as it holds.
 async fn under_lease(shared: &Shared) -> Result<(), StoreError> {
     let mut lease = Leases::open(&shared.store).await?;
-    while !lease.take_chores().await? {
+    while !answered(lease.take_chores()).await? {
         tokio::time::sleep(CHECK).await;
     }
     tracing::info!("took the chores");
     let lost = async {
         loop {
             tokio::time::sleep(CHECK).await;
-            let checked = tokio::time::timeout(LEASES_ANSWER, lease.check()).await;
-            if let Err(error) = checked.unwrap_or(Err(StoreError::Unanswered(LEASES_ANSWER))) {
+            if let Err(error) = answered(lease.check()).await {
                 return error;
             }
         }

@@ -110,8 +110,9 @@ async fn count(
         };
         let (up_to, reports, began) = (batch.up_to, batch.judged.len(), Instant::now());
         let last = batch.judged.iter().map(|judged| judged.provenance().origin.sequence).max();
+        // Before: of a process that is frozen while it commits, the answer may be old when it is read.
+        let known_at = shared.clock.now().into();
         let committed = commit(shared, partition, batch).await;
-        let committed_at = shared.clock.now().into();
         drop(turn);
         rested_at = Instant::now() + rest(reports, began.elapsed());
         match committed {
@@ -119,7 +120,7 @@ async fn count(
                 backoff.reset();
                 fence.position = up_to;
                 settled_up_to = settled_up_to.max(last.unwrap_or_default());
-                relay.publish(fence.position, committed_at, events).await;
+                relay.publish(fence.position, known_at, events).await;
             }
             Err(error) => break Err(error.into()),
         }

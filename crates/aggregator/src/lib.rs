@@ -146,6 +146,11 @@ fn watched(admin: Admin, shared: &Shared) -> Admin {
 /// Within what time the database must answer for the leases; one that does not is taken to have let go of them.
 const LEASES_ANSWER: Duration = Duration::from_secs(10);
 
+/// What the database says of leases, if it says it in time.
+async fn answered<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    tokio::time::timeout(LEASES_ANSWER, answer).await.unwrap_or(Err(StoreError::Unanswered(LEASES_ANSWER)))
+}
+
 /// Works on the partitions whose leases can be had. When the leases are lost, everything stops and starts over.
 async fn hold_leases(shared: &Arc<Shared>, shutdown: &Shutdown) {
     const AGAIN: Duration = Duration::from_secs(1);
@@ -181,8 +186,7 @@ async fn work_under(mut leases: Leases, shared: &Arc<Shared>, shutdown: &Shutdow
             }
             _ = tick.tick() => {}
         }
-        let taken = tokio::time::timeout(LEASES_ANSWER, take(&mut leases, &mut wanted)).await;
-        match taken.unwrap_or(Err(StoreError::Unanswered(LEASES_ANSWER))) {
+        match answered(take(&mut leases, &mut wanted)).await {
             Ok(taken) => {
                 for partition in taken {
                     working.spawn(consume::run(Arc::clone(shared), partition, stop.clone()));

@@ -170,13 +170,23 @@ async fn publish_in_order(
     let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(2));
     let began = Instant::now();
     for batch in batches(events) {
+        let mut failures = 0_u64;
         loop {
             if !is_fresh(at, shared.clock.now().into()) {
                 return Err(format!("events were not durable {} s after their commit", FRESH.as_secs()).into());
             }
+            // A server that was started again has forgotten the ids of events that others have taken the place of.
+            if failures > 0 && matches!(is_there(shared, batch).await, Ok(true)) {
+                break;
+            }
             let Err(error) = publisher.publish_atomically(batch).await else { break };
             NUMBERS.publish_retries.increment(1);
-            tracing::warn!(%partition, %error, "events are not durable yet; trying again");
+            failures += 1;
+            if failures == 1 {
+                tracing::warn!(%partition, %error, "events are not durable yet; trying again");
+            } else {
+                tracing::debug!(%partition, %error, failures, "events are not durable yet; trying again");
+            }
             tokio::time::sleep(backoff.next_delay()).await;
         }
     }

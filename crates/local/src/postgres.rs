@@ -164,7 +164,8 @@ impl PostgresServer {
     }
 
     /// Starts the server again whenever it ends from now on, by itself or because somebody kills it, on the same port with the same
-    /// data. It ends when this is dropped.
+    /// data. It ends when this is dropped, also where it is being started. Not to be used beside `stop`, `restart` and `kill_hard`, which it would
+    /// work against.
     pub fn keep_running(&self) {
         self.process.keep_running(&self.plan, Plan::launch);
     }

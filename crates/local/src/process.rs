@@ -182,24 +182,34 @@ impl Current {
     }
 
     /// Has a thread start the server again whenever it has ended, for as long as anybody owns both it and the plan: what Docker does
-    /// for containers that are to be restarted.
+    /// for containers that are to be restarted. Whoever then ends the server and starts it again as well does it beside this thread.
     pub(crate) fn keep_running<P: Send + Sync + 'static>(
         &self,
         plan: &Arc<P>,
         launch: impl Fn(&P) -> Result<Process, ServerError> + Send + 'static,
     ) {
         const LOOK_EVERY: Duration = Duration::from_millis(50);
+        const AGAIN: Duration = Duration::from_secs(1);
         let (process, plan) = (Arc::downgrade(&self.0), Arc::downgrade(plan));
         thread::spawn(move || {
-            while let Some((current, plan)) = process.upgrade().map(Self).zip(plan.upgrade()) {
-                if current.get().0.wait(Duration::ZERO).is_some() {
+            // The plan first: its directory is not to go before the process.
+            while let Some((plan, current)) = plan.upgrade().zip(process.upgrade().map(Self)) {
+                let mut pause = LOOK_EVERY;
+                // Not in the condition below, which would hold the lock for as long as the server starts.
+                let ended = current.get().0.wait(Duration::ZERO);
+                if let Some(status) = ended {
+                    tracing::warn!(ended = %status, "a private server ended; starting it again");
                     match launch(&plan) {
                         Ok(process) => current.replace(process),
-                        Err(error) => tracing::warn!(%error, "a private server does not start; trying again"),
+                        Err(error) => {
+                            tracing::warn!(%error, "a private server does not start; trying again");
+                            pause = AGAIN;
+                        }
                     }
                 }
-                drop((current, plan));
-                thread::sleep(LOOK_EVERY);
+                drop(current);
+                drop(plan);
+                thread::sleep(pause);
             }
         });
     }

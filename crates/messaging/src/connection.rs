@@ -90,12 +90,12 @@ impl Connection {
         let mut options = ConnectOptions::new()
             .name(format!("tonghop-{name}"))
             .custom_inbox_prefix(subjects::inbox(name))
-            .connection_timeout(Duration::from_secs(5))
+            .connection_timeout(Duration::from_secs(3))
             // What is queued while the connection is away: senders were told long ago that it is not known to be kept.
             .client_capacity(256)
             .request_timeout(Some(answer_within))
-            // A cut line is noticed within two pings; the default of a minute would leave senders waiting.
-            .ping_interval(Duration::from_secs(5))
+            // A cut line is noticed at the third ping: the default of a minute would leave senders waiting.
+            .ping_interval(Duration::from_secs(2))
             .reconnect_delay_callback(|attempts| Duration::from_millis(50 << attempts.min(5)))
             .event_callback(move |event| {
                 log(&event);

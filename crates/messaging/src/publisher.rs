@@ -47,7 +47,7 @@ pub struct Published {
 /// Why a message is not known to be durable. It may be: the same message id makes another try harmless.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum PublishError {
-    /// JetStream did not answer in time.
+    /// JetStream did not answer in time, or the client is closed.
     #[error("JetStream did not answer within {0:?}")]
     Unanswered(Duration),
     /// The connection was lost before JetStream answered.

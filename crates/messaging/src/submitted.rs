@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::{self, consumer::pull};
+use async_nats::jetstream::{self, AckKind, consumer::pull};
 use bytes::Bytes;
 use domain::settle::Position;
 use futures_util::{FutureExt as _, StreamExt as _};
@@ -46,6 +46,14 @@ impl Submitted {
     #[must_use]
     pub fn payload(&self) -> &Bytes {
         &self.message.payload
+    }
+
+    /// Gives the batch back without having judged it. It comes again in a second, when who gives it back is gone: whoever asks at
+    /// this moment gets it, and that may be the same.
+    pub async fn give_back(&self) {
+        if let Err(error) = self.message.ack_with(AckKind::Nak(Some(Duration::from_secs(1)))).await {
+            tracing::debug!(%error, sequence = self.sequence, "a batch could not be given back; it will come again later");
+        }
     }
 
     /// Says that the batch is done with: its verdicts are durable.

@@ -4,6 +4,8 @@
 //! partitions are free at once. It keeps two from doing the same work; that nothing is counted twice rests on
 //! `partition_progress`, not on this.
 
+use std::time::Duration;
+
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 
 use crate::{Store, StoreError};
@@ -15,6 +17,13 @@ pub(crate) const LOCK_CLASS: i32 = 0x746f_6e67;
 const CHORES: i32 = -2;
 pub(crate) const PROVISIONING: i32 = -3;
 
+/// Within what time the database must let us in.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+
+/// For how long the holder of leases may say nothing, as PostgreSQL has it; it looks every second or two. One that is frozen would keep
+/// them otherwise: its machine goes on answering for it.
+const SILENT: &str = "15s";
+
 /// The leases of one aggregator.
 #[derive(Debug)]
 pub struct Leases {
@@ -25,9 +34,11 @@ impl Leases {
     /// Opens the connection that will hold the leases.
     ///
     /// # Errors
-    /// When the database does not let us in.
+    /// When the database does not let us in, or not in time.
     pub async fn open(store: &Store) -> Result<Self, StoreError> {
-        Ok(Self { connection: store.options.connect().await? })
+        let options = store.options.clone().options([("idle_session_timeout", SILENT)]);
+        let connected = tokio::time::timeout(CONNECT_WITHIN, options.connect()).await;
+        Ok(Self { connection: connected.map_err(|_| StoreError::Unanswered(CONNECT_WITHIN))?? })
     }
 
     /// Takes the lease of a partition; false where another aggregator has it.

@@ -213,6 +213,8 @@ impl Store {
             ("tcp_keepalives_idle", "5"),
             ("tcp_keepalives_interval", "2"),
             ("tcp_keepalives_count", "3"),
+            // Also one that an answer is on its way to, when nothing else is sent.
+            ("tcp_user_timeout", "11000"),
             // Statements are short, and large arrays make them look long: they were compiled for longer than they ran.
             ("jit", "off"),
         ]);

@@ -110,7 +110,10 @@ impl Store {
             "SELECT (SELECT count(*) FROM outbox) AS outbox,
                 (SELECT count(DISTINCT (subject, log_sequence)) FROM quarantine WHERE {OPEN}) AS quarantined,
                 pg_database_size(current_database()) AS bytes,
-                extract(epoch FROM now() - archiver.last_archived_time)::float8 AS archived,
+                CASE WHEN current_setting('archive_mode') <> 'off' THEN
+                    -- A crash makes PostgreSQL forget what it has archived, but not that it does.
+                    extract(epoch FROM now() - coalesce(archiver.last_archived_time, archiver.stats_reset))::float8
+                END AS archived,
                 archiver.failed_count AS archive_failures,
                 (SELECT extract(epoch FROM max(replay_lag))::float8 FROM pg_stat_replication) AS replication_lag
              FROM pg_stat_archiver archiver"

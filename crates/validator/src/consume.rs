@@ -43,7 +43,7 @@ async fn judge_until_broken(batches: &mut SubmittedBatches, publisher: &Publishe
     loop {
         let first = tokio::select! {
             biased;
-            () = shutdown.requested() => return,
+            () = shutdown.requested() => return give_back(batches).await,
             next = batches.next() => next,
         };
         let mut taken = Vec::with_capacity(TOGETHER);
@@ -68,6 +68,13 @@ async fn judge_until_broken(batches: &mut SubmittedBatches, publisher: &Publishe
             tracing::info!(%error, "the delivery of submitted batches broke off; joining again");
             return;
         }
+    }
+}
+
+/// Gives back what was delivered and not looked at: others would get it only when the time for its acknowledgement is up.
+async fn give_back(batches: &mut SubmittedBatches) {
+    while let Some(Ok(batch)) = batches.next_if_ready() {
+        batch.give_back().await;
     }
 }
 
@@ -103,9 +110,15 @@ async fn judged(judge: &Judge, taken: &[Submitted], shutdown: &Shutdown) -> Opti
 async fn publish(publisher: &Publisher, mut messages: Vec<Outgoing>, taken: &[Submitted], shutdown: &Shutdown) {
     let mut backoff = backoff();
     let began = Instant::now();
+    let mut failures = 0_u64;
     while let Err(error) = publish_once(publisher, &mut messages).await {
         NUMBERS.retries.increment(1);
-        tracing::warn!(%error, batches = taken.len(), "verdicts are not durable yet; trying again");
+        failures += 1;
+        if failures == 1 {
+            tracing::warn!(%error, batches = taken.len(), "verdicts are not durable yet; trying again");
+        } else {
+            tracing::debug!(%error, failures, "verdicts are not durable yet; trying again");
+        }
         if shutdown.is_requested() {
             return;
         }

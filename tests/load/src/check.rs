@@ -32,7 +32,7 @@ pub(crate) struct Checked {
     pub(crate) wrong: Vec<String>,
 }
 
-/// Compares everything that was ever sent; that many reports were sent again because the collector asked for it.
+/// Compares everything that was ever sent; that many reports were sent again.
 ///
 /// # Errors
 /// When the query service or the database does not answer.
@@ -72,6 +72,10 @@ pub(crate) async fn all(world: &World, mix: &Mix, again: u64) -> anyhow::Result<
                 found.mismatches,
                 found.listed.first()
             ));
+        }
+        // Fates gather before they are published.
+        while store.outbox_length().await? > 0 && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
         let unpublished = store.outbox_length().await?;
         if unpublished > 0 {
@@ -113,8 +117,8 @@ pub(crate) async fn is_new(world: &World, mix: &Mix) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What is wrong with what became of all reports, if anything stays wrong: of some that were sent twice the second may not have been judged
-/// yet when as many have a fate as were acknowledged.
+/// What is wrong with what became of all reports, if anything stays wrong. Where some were kept twice, as many have a fate as were
+/// acknowledged while some have none yet.
 async fn all_fates(store: &Store, sent: &Sent, again: i64, deadline: Instant) -> anyhow::Result<Option<String>> {
     loop {
         let wrong = fates(&store.fate_counts().await?, sent, again);

@@ -82,7 +82,7 @@ impl Figures {
             && stayed_open
     }
 
-    /// How many reports were sent again because the collector asked for it.
+    /// How many reports were sent again: because the collector asked for it, or a stream had ended before they were answered.
     pub(crate) fn again(&self) -> u64 {
         self.outcomes.iter().map(|outcome| outcome.again).chain(self.overload.iter().map(|run| run.again)).sum()
     }

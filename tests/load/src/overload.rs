@@ -31,7 +31,7 @@ use crate::{
     process::Meter,
     run::{FEW, MIDDLE, Runs},
     send::{Counts, OneByOne, Parcel, Senders},
-    world::{PATIENCE, World},
+    world::{self, PATIENCE, World},
 };
 
 /// Reports that the sender of one stream has in hand at a time: enough that it never has to wait for answers to send more.
@@ -450,7 +450,7 @@ impl Noting {
                         noted.lock().unwrap_or_else(PoisonError::into_inner).0.push(note);
                         // Who may not hear it is refused without a word.
                         if asked.elapsed() >= if told > 0 { ASK_EVERY } else { ASK_OFTEN } {
-                            let settled = u64::try_from(store.fate_counts().await?.settled())?;
+                            let settled = world::settled(&store).await?;
                             so_far.fetch_max(settled.saturating_sub(before), Ordering::Relaxed);
                             asked = Instant::now();
                         }

@@ -152,10 +152,20 @@ impl Runs<'_> {
     /// # Errors
     /// When something does not answer.
     pub(crate) async fn run(&mut self, name: &'static str, pace: Pace, purity: Purity) -> anyhow::Result<Outcome> {
+        self.run_counting(name, pace, purity, Arc::default()).await
+    }
+
+    /// The same, with the counts in the sight of somebody else.
+    pub(crate) async fn run_counting(
+        &mut self,
+        name: &'static str,
+        pace: Pace,
+        purity: Purity,
+        counts: Arc<Counts>,
+    ) -> anyhow::Result<Outcome> {
         let world = self.world;
         let watch = Watch::start(world.connection.as_ref(), &self.mix.tree).await?;
-        let senders = Senders::connect(&world.collector, self.senders).await?;
-        let counts = Arc::clone(&senders.counts);
+        let senders = Senders::connect_counting(&world.collector, self.senders, Arc::clone(&counts)).await?;
         let before = world.settled().await?;
         let levels = self.levels().await?;
         let meter = Meter::start(&world.parts());
@@ -274,6 +284,7 @@ impl Runs<'_> {
         on_their_way: u64,
     ) -> anyhow::Result<()> {
         let (sent, mut asked) = (Counts::get(&senders.counts.sent), Instant::now());
+        let (mut seen, mut since) = (0, Instant::now());
         loop {
             anyhow::ensure!(!senders.is_broken(), "a stream of reports broke");
             // Without a database nobody knows what is counted: then what is acknowledged decides.
@@ -281,6 +292,10 @@ impl Runs<'_> {
             if sent < done.saturating_add(on_their_way) {
                 return Ok(());
             }
+            if done != seen {
+                (seen, since) = (done, Instant::now());
+            }
+            anyhow::ensure!(since.elapsed() < PATIENCE, "{done} of {sent} reports are done with, and no more are");
             tokio::time::sleep(Duration::from_millis(1)).await;
             // Events tell of neither repetitions nor rejections, and may be replaced by later ones: the database knows.
             if let Some(before) = before.filter(|_| asked.elapsed() > ASK_EVERY) {

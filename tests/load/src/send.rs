@@ -124,7 +124,11 @@ pub(crate) struct Senders {
 impl Senders {
     /// Connects that many.
     pub(crate) async fn connect(collector: &Door, count: usize) -> anyhow::Result<Self> {
-        let counts = Arc::<Counts>::default();
+        Self::connect_counting(collector, count, Arc::default()).await
+    }
+
+    /// The same, with the counts in the sight of somebody else.
+    pub(crate) async fn connect_counting(collector: &Door, count: usize, counts: Arc<Counts>) -> anyhow::Result<Self> {
         let (mut queues, mut streams) = (Vec::new(), JoinSet::new());
         for _ in 0..count {
             let (queue, parcels) = mpsc::unbounded_channel();
