@@ -5,7 +5,10 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -92,6 +95,7 @@ impl GroupCommit {
         let gatherer = Gatherer {
             publisher,
             sealer,
+            refuses: Arc::default(),
             limits: limits.clone(),
             free_lanes: (0..limits.lanes).collect(),
             group: Group::default(),
@@ -140,6 +144,8 @@ struct Group {
 struct Gatherer {
     publisher: Publisher,
     sealer: Sealer,
+    /// Whether the last message found no room or no answer: that is told when it begins and when it is over, not of each message.
+    refuses: Arc<AtomicBool>,
     limits: Limits,
     /// Each lane has one message on its way at most, and a shard of its own.
     free_lanes: VecDeque<u16>,
@@ -190,7 +196,8 @@ impl Gatherer {
                         let group = std::mem::take(&mut self.group);
                         self.last_group = group.reports.len();
                         let (publisher, sealer) = (self.publisher.clone(), self.sealer.clone());
-                        let task = publishing.spawn(publish(publisher, sealer, lane, group.reports)).id();
+                        let refuses = Arc::clone(&self.refuses);
+                        let task = publishing.spawn(publish(publisher, sealer, refuses, lane, group.reports)).id();
                         lane_of.insert(task, lane);
                     }
                 }
@@ -231,7 +238,7 @@ async fn wait_until(due: Option<Instant>) {
 }
 
 /// Publishes a group and answers everybody in it.
-async fn publish(publisher: Publisher, sealer: Sealer, lane: u16, reports: Vec<Pending>) {
+async fn publish(publisher: Publisher, sealer: Sealer, refuses: Arc<AtomicBool>, lane: u16, reports: Vec<Pending>) {
     // The first came first: nobody in the group waits longer than promised.
     let Some(give_up_at) = reports.first().map(|pending| pending.give_up_at) else { return };
     let mut payload = Vec::with_capacity(reports.iter().map(|pending| pending.part.len()).sum());
@@ -249,7 +256,11 @@ async fn publish(publisher: Publisher, sealer: Sealer, lane: u16, reports: Vec<P
     NUMBERS.batch_reports.record(reports.len() as f64);
     let began = Instant::now();
     let answer = match seal {
-        Some(seal) => publish_until(give_up_at, &publisher, &message, &seal).await,
+        Some(seal) => {
+            let answer = publish_until(give_up_at, &publisher, &message, &seal).await;
+            tell(&refuses, answer);
+            answer
+        }
         None => {
             tracing::error!("a message cannot be sealed; senders are told to come again");
             Err(NotKept::LogAway)
@@ -261,6 +272,21 @@ async fn publish(publisher: Publisher, sealer: Sealer, lane: u16, reports: Vec<P
         // A caller that went away does not hear it; its report is kept all the same.
         let _ = waiting.send(answer.map(|sequence| Place { sequence, index }));
         drop(slot);
+    }
+}
+
+/// Tells when the log begins to take nothing, and when it takes messages again.
+fn tell(refuses: &AtomicBool, answer: Result<u64, NotKept>) {
+    let refused = refuses.swap(answer.is_err(), Ordering::Relaxed);
+    match answer {
+        Err(NotKept::LogFull) if !refused => {
+            tracing::warn!("the log of submitted reports is full; senders are told to come again");
+        }
+        Err(NotKept::LogAway) if !refused => {
+            tracing::warn!("the log of submitted reports is away; senders are told to come again");
+        }
+        Ok(_) if refused => tracing::info!("the log of submitted reports takes messages again"),
+        _ => {}
     }
 }
 
@@ -276,7 +302,7 @@ async fn publish_until(
         match tokio::time::timeout_at(give_up_at, publisher.publish_sealed(message, seal)).await {
             Ok(Ok(published)) => return Ok(published.sequence),
             Ok(Err(error)) if error.is_full() => {
-                tracing::warn!(%error, "the log of submitted reports is full; senders are told to come again");
+                tracing::debug!(%error, "there is no room");
                 return Err(NotKept::LogFull);
             }
             Ok(Err(error)) => {
@@ -287,6 +313,5 @@ async fn publish_until(
             Err(_) => break,
         }
     }
-    tracing::warn!("the log of submitted reports is away; senders are told to come again");
     Err(NotKept::LogAway)
 }
