@@ -78,6 +78,12 @@ impl Runs<'_> {
 async fn kill_all(world: &World, counts: &Counts, lasting: Duration) -> anyhow::Result<Vec<Killed>> {
     let names: Vec<String> = world.parts().into_iter().filter(is_a_process).map(|part| part.name).collect();
     let before = world.settled().await?.context("the local stack has a database")?;
+    // Not while connections are still made.
+    let began = Instant::now();
+    while Counts::get(&counts.acknowledged) == 0 {
+        anyhow::ensure!(began.elapsed() < PATIENCE, "no report is acknowledged");
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
     let pause = lasting.div_f64((names.len() + 1) as f64);
     let mut killed = Vec::with_capacity(names.len());
     for name in names {
