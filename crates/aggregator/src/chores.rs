@@ -12,13 +12,20 @@ const CHECK: Duration = Duration::from_secs(2);
 
 /// Does the chores whenever their lease can be had, until shutdown is requested.
 pub(crate) async fn run(shared: &Shared, shutdown: &Shutdown) {
+    let mut failures = 0_u64;
     while !shutdown.is_requested() {
         let work = async {
-            if let Err(error) = under_lease(shared).await {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "the chores cannot be done; the database is asked again"
-                );
+            match under_lease(shared, &mut failures).await {
+                Ok(()) => {}
+                Err(error) if failures == 0 => {
+                    failures += 1;
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(error, "the chores cannot be done; the database is asked again");
+                }
+                Err(error) => {
+                    failures += 1;
+                    tracing::debug!(error = &error as &dyn std::error::Error, failures, "the chores cannot be done");
+                }
             }
             tokio::time::sleep(CHECK).await;
         };
@@ -29,12 +36,14 @@ pub(crate) async fn run(shared: &Shared, shutdown: &Shutdown) {
     }
 }
 
-/// Tries for the lease, and works for as long as it holds.
-async fn under_lease(shared: &Shared) -> Result<(), StoreError> {
+/// Tries for the lease, and works for as long as it holds. Failures are over when the database answers.
+async fn under_lease(shared: &Shared, failures: &mut u64) -> Result<(), StoreError> {
     let mut lease = Leases::open(&shared.store).await?;
     while !answered(lease.take_chores()).await? {
+        *failures = 0;
         tokio::time::sleep(CHECK).await;
     }
+    *failures = 0;
     tracing::info!("took the chores");
     let lost = async {
         loop {

@@ -26,7 +26,7 @@ pub(crate) struct Relay {
 struct Committed {
     /// Up to where it counted.
     position: Position,
-    /// When it was committed.
+    /// From when they may have been published by somebody else: when its transaction began.
     at: Timestamp,
     events: Vec<Outgoing>,
 }
@@ -151,7 +151,7 @@ async fn publish_fates(
     Ok(())
 }
 
-/// So long after its commit a batch is not published any more: somebody else may have taken the partition over meanwhile, published
+/// So long after its transaction began a batch is not published any more: somebody else may have taken the partition over meanwhile, published
 /// it and counted on, and once JetStream has forgotten its id, after two minutes, totals would go back to what they were. What is in
 /// the outbox is looked at again before it is published ([`recover`]).
 const FRESH: Duration = Duration::from_secs(60);
@@ -173,13 +173,17 @@ async fn publish_in_order(
         let mut failures = 0_u64;
         loop {
             if !is_fresh(at, shared.clock.now().into()) {
-                return Err(format!("events were not durable {} s after their commit", FRESH.as_secs()).into());
+                return Err(format!("events were not durable within {} s", FRESH.as_secs()).into());
             }
-            // A server that was started again has forgotten the ids of events that others have taken the place of.
-            if failures > 0 && matches!(is_there(shared, batch).await, Ok(true)) {
-                break;
+            let tried: Result<(), Broken> = async {
+                // A server that was started again has forgotten the ids of events that others have taken the place of.
+                if failures == 0 || !is_there(shared, batch).await? {
+                    publisher.publish_atomically(batch).await?;
+                }
+                Ok(())
             }
-            let Err(error) = publisher.publish_atomically(batch).await else { break };
+            .await;
+            let Err(error) = tried else { break };
             NUMBERS.publish_retries.increment(1);
             failures += 1;
             if failures == 1 {
