@@ -319,3 +319,58 @@ async fn an_answer_that_went_down_with_the_connection_is_not_waited_for() {
     let answered = tokio::time::timeout(Duration::from_secs(60), publishing).await;
     assert!(matches!(answered, Ok(Err(PublishError::Lost))), "{answered:?}");
 }
+
+/// Goal: what an aggregator that is gone has published before it could say so is not published again, whether its events went out
+/// together or, being few, one after the other; what it has not is.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_in_the_outbox_is_published_once() {
+    let world = World::start().await;
+    let database = PgPool::connect(&world.postgres.url()).await.unwrap();
+    let identity = world.connection.partitions().await.unwrap().of("identity").number();
+    let publisher = Publisher::new(world.connection.clone());
+    let mut published = 0;
+    // How many there are; which of them were published; how many are to be published then.
+    for (period, (count, there, left)) in ["202201", "202202", "202203", "202204"].into_iter().zip([
+        (3, 0..2, 1),
+        (3, 0..3, 0),
+        (20, 0..20, 0),
+        (20, 0..0, 20),
+    ]) {
+        let event = |unit: usize| {
+            Outgoing {
+            subject: format!("totals.v1.province.{unit}.identity.{period}"),
+            message_id: format!("totals.v1.province.{unit}.identity.{period}@1"),
+            content_type: None,
+            payload: format!(
+                r#"{{"data":{{"data_set":"identity","period":"{period}","org_unit":"{unit}","version":1,"log_position":0,"levels":[]}}}}"#
+            )
+            .into(),
+        }
+        };
+        let events: Vec<_> = (0..count).map(event).collect();
+        for event in &events[there] {
+            // Under another id: by the time somebody looks JetStream has forgotten those of events.
+            let forgotten = Outgoing { message_id: format!("{}?", event.message_id), ..event.clone() };
+            publisher.publish(&forgotten).await.unwrap();
+            published += 1;
+        }
+        sqlx::query("INSERT INTO outbox (partition, position, events) VALUES ($1, $2, $3)")
+            .bind(i32::from(identity))
+            .bind(period.parse::<i64>().unwrap())
+            .bind(messaging::outbox::pack(&events))
+            .execute(&database)
+            .await
+            .unwrap();
+        published += left;
+    }
+    let (before, _) = world.stream("TOTALS").await.unwrap();
+    let services = world.services().await;
+    tests::eventually("the outbox is empty", async || match world.store.outbox_length().await {
+        Ok(0) => Ok(()),
+        other => Err(other),
+    })
+    .await;
+    let (after, _) = world.stream("TOTALS").await.unwrap();
+    assert_eq!((after.messages, after.last - before.last), (published, 21));
+    services.assert_quiet();
+}

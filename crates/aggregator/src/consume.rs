@@ -95,13 +95,13 @@ async fn count(
     let mut settled_up_to = shared.store.settled_up_to().await?;
     let mut verdicts = Verdicts::after(shared.connection.clone(), partition, fence.position);
     let relay = Relay::start(Arc::clone(shared), partition);
-    let mut rested_at = Instant::now();
+    let mut rests_until = None;
     let counted = loop {
         let gathered = tokio::select! {
             biased;
             // Also while there is nothing to count: what was counted last would stay in the outbox until something is.
             () = relay.gives_up() => break Err("events could not be published; they are in the outbox".into()),
-            gathered = gather(shared, partition, &mut verdicts, fence, rested_at, stop) => gathered,
+            gathered = gather(shared, partition, &mut verdicts, fence, rested(rests_until, &relay), stop) => gathered,
         };
         let (batch, turn) = match gathered {
             Gathered::Batch(batch, turn) => (Batch { settled_up_to, ..batch }, turn),
@@ -114,7 +114,7 @@ async fn count(
         let known_at = shared.clock.now().into();
         let committed = commit(shared, partition, batch).await;
         drop(turn);
-        rested_at = Instant::now() + rest(reports, began.elapsed());
+        rests_until = rest(reports, began.elapsed()).map(|rest| Instant::now() + rest);
         match committed {
             Ok(events) => {
                 backoff.reset();
@@ -132,11 +132,22 @@ async fn count(
 /// For how long verdicts gather after a transaction. One of few reports costs nearly as much as one of hundreds: without a rest,
 /// a steady trickle keeps database and log busy with small transactions, and everything waits longer for them. A large one needs
 /// none, and after a pause nobody waits.
-fn rest(reports: usize, took: Duration) -> Duration {
-    const LARGE: usize = 1_000;
+fn rest(reports: usize, took: Duration) -> Option<Duration> {
+    const LARGE: usize = 4_000;
     const TIMES: u32 = 3;
     const MOST: Duration = Duration::from_millis(100);
-    if reports < LARGE { (took * TIMES).min(MOST) } else { Duration::ZERO }
+    (reports < LARGE).then(|| (took * TIMES).min(MOST))
+}
+
+/// Waits for the end of a rest. It goes on while events of before wait to be published: what would be counted meanwhile would wait
+/// behind them, and move the same totals once more for it.
+async fn rested(until: Option<Instant>, relay: &Relay) {
+    let Some(until) = until else { return };
+    // The timer counts whole milliseconds, also for a moment that has come already.
+    if until > Instant::now() {
+        sleep_until(until).await;
+    }
+    relay.catches_up().await;
 }
 
 /// How often an idle partition is looked at for totals that were changed by somebody who does not count.
@@ -159,7 +170,7 @@ async fn gather<'a>(
     partition: Partition,
     verdicts: &mut Verdicts,
     after: Fence,
-    rested_at: Instant,
+    rested: impl Future<Output = ()>,
     stop: &Shutdown,
 ) -> Gathered<'a> {
     let max_batch = shared.limits.max_batch;
@@ -180,10 +191,7 @@ async fn gather<'a>(
     };
     drop(next);
     let turn = async {
-        // The timer counts whole milliseconds, also for a moment that has come already.
-        if rested_at > Instant::now() {
-            sleep_until(rested_at).await;
-        }
+        rested.await;
         shared.transactions.acquire().await
     };
     let turn = tokio::select! {
@@ -212,8 +220,8 @@ mod tests {
 
     #[test]
     fn small_transactions_rest_and_large_ones_do_not() {
-        let rests = |reports, took| rest(reports, Duration::from_millis(took)).as_millis();
-        assert_eq!((rests(1, 2), rests(999, 20), rests(999, 2_000)), (6, 60, 100));
-        assert_eq!((rests(1_000, 20), rests(5_000, 2_000)), (0, 0));
+        let rests = |reports, took| rest(reports, Duration::from_millis(took)).map(|rest| rest.as_millis());
+        assert_eq!((rests(1, 2), rests(3_999, 20), rests(3_999, 2_000)), (Some(6), Some(60), Some(100)));
+        assert_eq!((rests(4_000, 20), rests(9_000, 2_000)), (None, None));
     }
 }

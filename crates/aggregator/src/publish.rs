@@ -55,6 +55,12 @@ impl Relay {
         }
     }
 
+    /// Waits until nothing that was handed over waits: at most one batch is on its way.
+    pub(crate) async fn catches_up(&self) {
+        // A relay that gave up is noticed elsewhere.
+        drop(self.committed.reserve_many(self.committed.max_capacity()).await);
+    }
+
     /// Waits until it gives up: what it has not published by then is in the outbox.
     pub(crate) async fn gives_up(&self) {
         self.committed.closed().await;
@@ -78,10 +84,11 @@ pub(crate) async fn recover(shared: &Shared, partition: Partition) -> Result<(),
         let mut events = outbox::unpack(&unpublished.events)?;
         let mut there = 0;
         for batch in batches(&events) {
-            if !is_there(shared, batch).await? {
+            let left = left(shared, batch).await?;
+            there += batch.len() - left.len();
+            if !left.is_empty() {
                 break;
             }
-            there += batch.len();
         }
         events.drain(..there);
         tracing::info!(%partition, position = unpublished.position.0, events = events.len(), "publishing events left in the outbox");
@@ -92,16 +99,33 @@ pub(crate) async fn recover(shared: &Shared, partition: Partition) -> Result<(),
     Ok(())
 }
 
-/// Whether a batch was published before. Events of one batch are durable together: where the last is, all are.
+/// What of a batch was not published before: of events that became durable together all or nothing, of few that went out one by one
+/// those from the first on that is not there.
 ///
 /// Nobody can tell of fates: they are published again, under their ids. Of totals that would be a step back.
-async fn is_there(shared: &Shared, batch: &[Outgoing]) -> Result<bool, Broken> {
-    let Some(last) = batch.last().filter(|last| subjects::is_of_totals(&last.subject)) else { return Ok(false) };
-    let version = last.message_id.rsplit_once('@').and_then(|(_, version)| version.parse::<i64>().ok());
-    Ok(shared.connection.last_total_version(&last.subject).await? >= version)
+async fn left<'a>(shared: &Shared, batch: &'a [Outgoing]) -> Result<&'a [Outgoing], Broken> {
+    if Publisher::go_together(batch) {
+        let [.., last] = batch else { return Ok(batch) };
+        return Ok(if is_there(shared, last).await? { &[] } else { batch });
+    }
+    let mut left = batch;
+    while let [first, rest @ ..] = left
+        && is_there(shared, first).await?
+    {
+        left = rest;
+    }
+    Ok(left)
 }
 
-/// Events that become durable together: of one stream, and no more than JetStream takes at once.
+async fn is_there(shared: &Shared, event: &Outgoing) -> Result<bool, Broken> {
+    if !subjects::is_of_totals(&event.subject) {
+        return Ok(false);
+    }
+    let version = event.message_id.rsplit_once('@').and_then(|(_, version)| version.parse::<i64>().ok());
+    Ok(shared.connection.last_total_version(&event.subject).await? >= version)
+}
+
+/// Events that are published at once: of one stream, and no more than JetStream takes together.
 fn batches(events: &[Outgoing]) -> impl Iterator<Item = &[Outgoing]> {
     let of_totals = |event: &Outgoing| subjects::is_of_totals(&event.subject);
     let of_one_stream = events.chunk_by(move |one, next| of_totals(one) == of_totals(next));
@@ -177,10 +201,8 @@ async fn publish_in_order(
             }
             let tried: Result<(), Broken> = async {
                 // A server that was started again has forgotten the ids of events that others have taken the place of.
-                if failures == 0 || !is_there(shared, batch).await? {
-                    publisher.publish_atomically(batch).await?;
-                }
-                Ok(())
+                let left = if failures == 0 { batch } else { left(shared, batch).await? };
+                Ok(publisher.publish_in_order(left).await?)
             }
             .await;
             let Err(error) = tried else { break };

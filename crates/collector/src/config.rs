@@ -93,7 +93,7 @@ impl Default for Limits {
             max_group: 1_000,
             max_group_bytes: 256 * 1024,
             lanes: 2,
-            linger: Duration::from_millis(2),
+            linger: Duration::from_millis(4),
             behind: Duration::from_secs(3),
             give_up_after: Duration::from_secs(5),
         }

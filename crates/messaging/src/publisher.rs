@@ -4,8 +4,13 @@ use std::time::Duration;
 
 use async_nats::{HeaderMap, Request, client::RequestErrorKind, connection::State, header::NATS_MESSAGE_ID};
 use bytes::Bytes;
+use futures_util::future::join_all;
 
 use crate::{Connection, subjects};
+
+/// From this many messages on an atomic batch costs JetStream less than one message after the other: it makes a directory of files for each
+/// batch and removes it again.
+const WORTH_A_BATCH: usize = 16;
 
 /// The header names of atomic batch publishing (NATS ADR-50).
 mod batch_headers {
@@ -160,18 +165,23 @@ impl Publisher {
         self.request(message, headers).await
     }
 
-    /// Publishes messages of one stream so that all become durable together or none does: one wait for the disk instead of
-    /// one a message. More than [`Self::BATCH_LIMIT`] go out in several such batches, in order. The last message's id
-    /// stands for its batch: one that JetStream knows came through before, as a whole, and is not taken again.
+    /// Publishes messages of one stream, in order: where one is durable, so are those before it. Those that
+    /// [go together](Self::go_together) become durable together or none does: one wait for the disk instead of one a message. More than
+    /// [`Self::BATCH_LIMIT`] go out in several such batches. The last message's id stands for its batch: one that JetStream
+    /// knows came through before, as a whole, and is not taken again.
     ///
     /// While the connection is away nothing is sent: it would wait here and go out with the next connection, however late that is.
     ///
     /// # Errors
-    /// When they are not all known to be durable; earlier batches may be.
-    pub async fn publish_atomically(&self, messages: &[Outgoing]) -> Result<(), PublishError> {
+    /// When they are not all known to be durable; earlier ones may be.
+    pub async fn publish_in_order(&self, messages: &[Outgoing]) -> Result<(), PublishError> {
         for batch in messages.chunks(Self::BATCH_LIMIT) {
             if self.connection.client.connection_state() != State::Connected {
                 return Err(PublishError::Away);
+            }
+            if !Self::go_together(batch) {
+                self.publish_side_by_side(batch).await?;
+                continue;
             }
             match self.publish_batch(batch, Ids::Last).await {
                 Err(error) if error.is_duplicate_in_batch() => {}
@@ -181,13 +191,17 @@ impl Publisher {
         Ok(())
     }
 
-    /// Publishes messages of one stream in as few atomic batches as possible; those whose message id JetStream knows
-    /// already are dropped by it.
+    /// Publishes messages of one stream, in as few batches as possible; those whose message id JetStream knows already are
+    /// dropped by it.
     ///
     /// # Errors
     /// When they are not all known to be durable; trying again with the same message ids is harmless.
     pub async fn publish_together(&self, messages: &[Outgoing]) -> Result<(), PublishError> {
         for batch in messages.chunks(Self::BATCH_LIMIT) {
+            if !Self::go_together(batch) {
+                self.publish_side_by_side(batch).await?;
+                continue;
+            }
             match self.publish_batch(batch, Ids::Each).await {
                 // A known id refuses the whole batch: some of it came through before. One by one then; this is rare.
                 Err(error) if error.is_duplicate_in_batch() => {
@@ -201,11 +215,20 @@ impl Publisher {
         Ok(())
     }
 
+    /// Whether messages go out as one atomic batch, and not each for itself.
+    #[must_use]
+    pub const fn go_together(messages: &[Outgoing]) -> bool {
+        messages.len() >= WORTH_A_BATCH
+    }
+
+    /// Sends messages one after the other, and then waits for all answers.
+    async fn publish_side_by_side(&self, messages: &[Outgoing]) -> Result<(), PublishError> {
+        let published = join_all(messages.iter().map(|message| self.publish(message))).await;
+        published.into_iter().try_for_each(|published| published.map(drop))
+    }
+
     async fn publish_batch(&self, batch: &[Outgoing], ids: Ids) -> Result<(), PublishError> {
         let [first @ .., last] = batch else { return Ok(()) };
-        if first.is_empty() {
-            return self.publish(last).await.map(|_| ());
-        }
         let id = self.connection.client.new_inbox();
         let headers = |place: usize, message: &Outgoing| {
             let mut headers = message.headers();

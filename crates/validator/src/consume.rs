@@ -2,8 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::future::join_all;
-use messaging::{Connection, Outgoing, PublishError, Publisher, Submitted, SubmittedBatches};
+use messaging::{Connection, Outgoing, Publisher, Submitted, SubmittedBatches};
 use runtime::{Backoff, Shutdown};
 use tokio::time::Instant;
 
@@ -11,10 +10,6 @@ use crate::{judge::Judge, metrics::NUMBERS};
 
 /// The most batches whose verdicts are published together.
 const TOGETHER: usize = 16;
-
-/// From this many messages on an atomic batch costs JetStream less than one after the other: it makes a directory of files for each and removes
-/// it again.
-const WORTH_A_BATCH: usize = 16;
 
 pub(crate) async fn run(connection: Connection, judge: Arc<Judge>, shutdown: Shutdown) {
     let publisher = Publisher::new(connection.clone());
@@ -62,7 +57,7 @@ async fn judge_until_broken(batches: &mut SubmittedBatches, publisher: &Publishe
         if !taken.is_empty()
             && let Some(messages) = judged(judge, &taken, shutdown).await
         {
-            publish(publisher, messages, &taken, shutdown).await;
+            publish(publisher, &messages, &taken, shutdown).await;
         }
         if let Some(error) = broken {
             tracing::info!(%error, "the delivery of submitted batches broke off; joining again");
@@ -107,11 +102,11 @@ async fn judged(judge: &Judge, taken: &[Submitted], shutdown: &Shutdown) -> Opti
 
 /// Publishes until JetStream has the verdicts, then acknowledges. At shutdown one more try is made: unacknowledged batches
 /// come again to another validator.
-async fn publish(publisher: &Publisher, mut messages: Vec<Outgoing>, taken: &[Submitted], shutdown: &Shutdown) {
+async fn publish(publisher: &Publisher, messages: &[Outgoing], taken: &[Submitted], shutdown: &Shutdown) {
     let mut backoff = backoff();
     let began = Instant::now();
     let mut failures = 0_u64;
-    while let Err(error) = publish_once(publisher, &mut messages).await {
+    while let Err(error) = publisher.publish_together(messages).await {
         NUMBERS.retries.increment(1);
         failures += 1;
         if failures == 1 {
@@ -128,23 +123,6 @@ async fn publish(publisher: &Publisher, mut messages: Vec<Outgoing>, taken: &[Su
         batch.acknowledge().await;
     }
     NUMBERS.publish_seconds.record(began.elapsed());
-}
-
-/// Publishes messages; those that are durable go from the list.
-async fn publish_once(publisher: &Publisher, messages: &mut Vec<Outgoing>) -> Result<(), PublishError> {
-    if messages.len() >= WORTH_A_BATCH {
-        return publisher.publish_together(messages).await;
-    }
-    let mut published = join_all(messages.iter().map(|message| publisher.publish(message))).await.into_iter();
-    let mut failed = Ok(());
-    messages.retain(|_| match published.next() {
-        Some(Err(error)) => {
-            failed = Err(error);
-            true
-        }
-        _ => false,
-    });
-    failed
 }
 
 fn backoff() -> Backoff {
