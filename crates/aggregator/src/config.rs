@@ -43,6 +43,7 @@ pub struct Limits {
     /// its verdicts gather, and many in one transaction cost less.
     pub transactions: usize,
     /// Batches whose totals may wait to be published, and as many whose fates may beside those that gather, before counting waits for them.
+    /// After a small transaction it waits for all totals before it.
     pub unpublished_batches: usize,
     /// How often the leases are checked and free ones taken.
     #[serde(deserialize_with = "runtime::config::duration")]

@@ -114,7 +114,8 @@ async fn count(
         let known_at = shared.clock.now().into();
         let committed = commit(shared, partition, batch).await;
         drop(turn);
-        rests_until = rest(reports, began.elapsed()).map(|rest| Instant::now() + rest);
+        let rest = rest(reports, shared.limits.max_batch, began.elapsed());
+        rests_until = rest.map(|rest| Instant::now() + rest);
         match committed {
             Ok(events) => {
                 backoff.reset();
@@ -130,16 +131,16 @@ async fn count(
 }
 
 /// For how long verdicts gather after a transaction. One of few reports costs nearly as much as one of hundreds: without a rest,
-/// a steady trickle keeps database and log busy with small transactions, and everything waits longer for them. A large one needs
-/// none, and after a pause nobody waits.
-fn rest(reports: usize, took: Duration) -> Option<Duration> {
+/// a steady trickle keeps database and log busy with small transactions, and everything waits longer for them. A large one, or the
+/// largest there may be, needs none, and after a pause nobody waits.
+fn rest(reports: usize, max_batch: usize, took: Duration) -> Option<Duration> {
     const LARGE: usize = 4_000;
     const TIMES: u32 = 3;
     const MOST: Duration = Duration::from_millis(100);
-    (reports < LARGE).then(|| (took * TIMES).min(MOST))
+    (reports < LARGE.min(max_batch)).then(|| (took * TIMES).min(MOST))
 }
 
-/// Waits for the end of a rest. It goes on while events of before wait to be published: what would be counted meanwhile would wait
+/// Waits for the end of a rest. It goes on while events about totals wait to be published: what would be counted meanwhile would wait
 /// behind them, and move the same totals once more for it.
 async fn rested(until: Option<Instant>, relay: &Relay) {
     let Some(until) = until else { return };
@@ -220,8 +221,9 @@ mod tests {
 
     #[test]
     fn small_transactions_rest_and_large_ones_do_not() {
-        let rests = |reports, took| rest(reports, Duration::from_millis(took)).map(|rest| rest.as_millis());
+        let rests = |reports, took| rest(reports, 10_000, Duration::from_millis(took)).map(|rest| rest.as_millis());
         assert_eq!((rests(1, 2), rests(3_999, 20), rests(3_999, 2_000)), (Some(6), Some(60), Some(100)));
         assert_eq!((rests(4_000, 20), rests(9_000, 2_000)), (None, None));
+        assert_eq!(rest(500, 500, Duration::from_millis(20)), None, "there may be more of them");
     }
 }

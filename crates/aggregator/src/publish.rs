@@ -55,7 +55,7 @@ impl Relay {
         }
     }
 
-    /// Waits until nothing that was handed over waits: at most one batch is on its way.
+    /// Waits until no totals that were handed over wait: at most those of one batch are on their way.
     pub(crate) async fn catches_up(&self) {
         // A relay that gave up is noticed elsewhere.
         drop(self.committed.reserve_many(self.committed.max_capacity()).await);
@@ -81,16 +81,7 @@ type Broken = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) async fn recover(shared: &Shared, partition: Partition) -> Result<(), Broken> {
     while let Some(unpublished) = shared.store.unpublished(partition.number()).await? {
         let at = shared.clock.now().into();
-        let mut events = outbox::unpack(&unpublished.events)?;
-        let mut there = 0;
-        for batch in batches(&events) {
-            let left = left(shared, batch).await?;
-            there += batch.len() - left.len();
-            if !left.is_empty() {
-                break;
-            }
-        }
-        events.drain(..there);
+        let events = left(shared, &outbox::unpack(&unpublished.events)?).await?;
         tracing::info!(%partition, position = unpublished.position.0, events = events.len(), "publishing events left in the outbox");
         publish_in_order(shared, partition, at, &events).await?;
         let position = unpublished.position;
@@ -99,28 +90,27 @@ pub(crate) async fn recover(shared: &Shared, partition: Partition) -> Result<(),
     Ok(())
 }
 
-/// What of a batch was not published before: of events that became durable together all or nothing, of few that went out one by one
-/// those from the first on that is not there.
+/// Up to so many events each is asked for: more than go out one by one, whatever version of this program it was that published.
+const FEW: usize = 64;
+
+/// Those of some events that were not published before. Of few any may be there; more become durable together: where the last is, all are.
 ///
 /// Nobody can tell of fates: they are published again, under their ids. Of totals that would be a step back.
-async fn left<'a>(shared: &Shared, batch: &'a [Outgoing]) -> Result<&'a [Outgoing], Broken> {
-    if Publisher::go_together(batch) {
-        let [.., last] = batch else { return Ok(batch) };
-        return Ok(if is_there(shared, last).await? { &[] } else { batch });
-    }
-    let mut left = batch;
-    while let [first, rest @ ..] = left
-        && is_there(shared, first).await?
-    {
-        left = rest;
+async fn left(shared: &Shared, events: &[Outgoing]) -> Result<Vec<Outgoing>, Broken> {
+    let mut left = Vec::new();
+    for batch in batches(events) {
+        let together = if batch.len() > FEW { batch.len() } else { 1 };
+        for events in batch.chunks(together) {
+            if !is_there(shared, events.last()).await? {
+                left.extend_from_slice(events);
+            }
+        }
     }
     Ok(left)
 }
 
-async fn is_there(shared: &Shared, event: &Outgoing) -> Result<bool, Broken> {
-    if !subjects::is_of_totals(&event.subject) {
-        return Ok(false);
-    }
+async fn is_there(shared: &Shared, event: Option<&Outgoing>) -> Result<bool, Broken> {
+    let Some(event) = event.filter(|event| subjects::is_of_totals(&event.subject)) else { return Ok(false) };
     let version = event.message_id.rsplit_once('@').and_then(|(_, version)| version.parse::<i64>().ok());
     Ok(shared.connection.last_total_version(&event.subject).await? >= version)
 }
@@ -149,8 +139,8 @@ async fn publish_totals(
     Ok(())
 }
 
-/// For how long fates gather after some were published. Totals are waited for, fates are news: and however small a batch is, JetStream makes
-/// and removes files for it.
+/// For how long fates gather after some were published. Totals are waited for, fates are news: and each message waits for the disk, or has
+/// JetStream make and remove files for its batch.
 const GATHER_FATES: Duration = Duration::from_millis(500);
 
 /// Publishes fates, those of the first batch after a pause at once, and takes the batches whose events are all durable out of the outbox.
@@ -201,8 +191,11 @@ async fn publish_in_order(
             }
             let tried: Result<(), Broken> = async {
                 // A server that was started again has forgotten the ids of events that others have taken the place of.
-                let left = if failures == 0 { batch } else { left(shared, batch).await? };
-                Ok(publisher.publish_in_order(left).await?)
+                match failures {
+                    0 => publisher.publish_in_order(batch).await?,
+                    _ => publisher.publish_in_order(&left(shared, batch).await?).await?,
+                }
+                Ok(())
             }
             .await;
             let Err(error) = tried else { break };

@@ -165,21 +165,20 @@ impl Publisher {
         self.request(message, headers).await
     }
 
-    /// Publishes messages of one stream, in order: where one is durable, so are those before it. Those that
-    /// [go together](Self::go_together) become durable together or none does: one wait for the disk instead of one a message. More than
-    /// [`Self::BATCH_LIMIT`] go out in several such batches. The last message's id stands for its batch: one that JetStream
-    /// knows came through before, as a whole, and is not taken again.
+    /// Publishes messages of one stream. Few go out one after the other, each under its id. More become durable together or none does:
+    /// one wait for the disk instead of one a message. More than [`Self::BATCH_LIMIT`] go out in several such batches, in order. The last
+    /// message's id stands for its batch: one that JetStream knows came through before, as a whole, and is not taken again.
     ///
     /// While the connection is away nothing is sent: it would wait here and go out with the next connection, however late that is.
     ///
     /// # Errors
-    /// When they are not all known to be durable; earlier ones may be.
+    /// When they are not all known to be durable; of few any may be, of more earlier batches.
     pub async fn publish_in_order(&self, messages: &[Outgoing]) -> Result<(), PublishError> {
         for batch in messages.chunks(Self::BATCH_LIMIT) {
             if self.connection.client.connection_state() != State::Connected {
                 return Err(PublishError::Away);
             }
-            if !Self::go_together(batch) {
+            if batch.len() < WORTH_A_BATCH {
                 self.publish_side_by_side(batch).await?;
                 continue;
             }
@@ -195,10 +194,10 @@ impl Publisher {
     /// dropped by it.
     ///
     /// # Errors
-    /// When they are not all known to be durable; trying again with the same message ids is harmless.
+    /// When they are not all known to be durable; trying again with the same message ids is harmless while JetStream knows these.
     pub async fn publish_together(&self, messages: &[Outgoing]) -> Result<(), PublishError> {
         for batch in messages.chunks(Self::BATCH_LIMIT) {
-            if !Self::go_together(batch) {
+            if batch.len() < WORTH_A_BATCH {
                 self.publish_side_by_side(batch).await?;
                 continue;
             }
@@ -213,12 +212,6 @@ impl Publisher {
             }
         }
         Ok(())
-    }
-
-    /// Whether messages go out as one atomic batch, and not each for itself.
-    #[must_use]
-    pub const fn go_together(messages: &[Outgoing]) -> bool {
-        messages.len() >= WORTH_A_BATCH
     }
 
     /// Sends messages one after the other, and then waits for all answers.

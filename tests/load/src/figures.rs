@@ -27,6 +27,8 @@ pub(crate) struct Limits {
     pub(crate) grpc_stream: f64,
     pub(crate) postgres_upsert: f64,
     pub(crate) in_memory_fold: f64,
+    /// Events a second.
+    pub(crate) jetstream_events: f64,
     pub(crate) rivals: Rivals,
 }
 
@@ -65,6 +67,8 @@ impl Figures {
             let ratio = sustained.map_or(String::new(), |sustained| format!(", × {:.2}", sustained / rate));
             eprintln!("  {name}: {rate:.0} reports/s{ratio}");
         }
+        let ratio = self.events().map_or(String::new(), |most| format!(", × {:.2}", most / limits.jetstream_events));
+        eprintln!("  jetstream_events: {:.0} events/s{ratio}", limits.jetstream_events);
         self.limits = Some(limits);
     }
 
@@ -107,6 +111,12 @@ impl Figures {
         self.of("max").and_then(|max| max.sustained).or(fastest)
     }
 
+    /// Events of TOTALS a second, of the run that had the most.
+    fn events(&self) -> Option<f64> {
+        let rates = self.outcomes.iter().filter_map(|outcome| outcome.stages["TOTALS_messages_per_second"].as_f64());
+        rates.reduce(f64::max)
+    }
+
     /// One object. Latencies are those at half of the sustained rate, else at the steady one, else of whatever ran.
     pub(crate) fn json(&self) -> Value {
         let sustained = self.sustained();
@@ -118,12 +128,10 @@ impl Figures {
             self.outcomes.iter().map(|outcome| (outcome.name.to_owned(), outcome.json())).collect();
         runs.extend(self.overload.iter().map(|overload| ("overload".to_owned(), overload.json())));
         let rounded = |(name, rate): (&str, f64)| (name.to_owned(), json!(rate.round()));
-        let limits: Map<String, Value> = self
-            .limits
-            .iter()
-            .flat_map(|limits| limits.stages().into_iter().chain(limits.rivals()))
-            .map(rounded)
-            .collect();
+        let all = |limits: &Limits| {
+            limits.stages().into_iter().chain(limits.rivals()).chain([("jetstream_events", limits.jetstream_events)])
+        };
+        let limits: Map<String, Value> = self.limits.iter().flat_map(all).map(rounded).collect();
         json!({
             "correct": self.is_correct(),
             "sustained_reports_per_second": sustained.map(f64::round),
@@ -149,7 +157,8 @@ impl Figures {
     /// The sustained rate over each limit and each other design.
     fn ratios(&self, sustained: Option<f64>) -> Map<String, Value> {
         let (Some(limits), Some(sustained)) = (&self.limits, sustained) else { return Map::new() };
-        let ratio = |rate: f64| json!((sustained / rate * 1_000.0).round() / 1_000.0);
+        let of = |rate: f64, limit: f64| json!((rate / limit * 1_000.0).round() / 1_000.0);
+        let ratio = |rate: f64| of(sustained, rate);
         let mut ratios: Map<String, Value> = limits
             .stages()
             .into_iter()
@@ -158,6 +167,9 @@ impl Figures {
             .collect();
         let slowest = limits.stages().into_iter().map(|(_, rate)| rate).fold(f64::INFINITY, f64::min);
         ratios.insert("to_slowest_limit".to_owned(), ratio(slowest));
+        if let Some(most) = self.events() {
+            ratios.insert("events_to_jetstream_events".to_owned(), of(most, limits.jetstream_events));
+        }
         ratios
     }
 
@@ -188,6 +200,7 @@ mod tests {
             grpc_stream: 90_000.0,
             postgres_upsert: 50_000.0,
             in_memory_fold: 800_000.0,
+            jetstream_events: 10_000.0,
             rivals,
         };
         let figures = Figures { limits: Some(limits), ..Figures::default() };

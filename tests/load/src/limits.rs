@@ -17,7 +17,10 @@ use domain::{
     fold::{Entry, Tally, TotalOf, fold},
 };
 use local::{Door, Keys, NatsOptions, NatsServer, PostgresServer};
-use messaging::{Connection, ConnectionConfig, Outgoing, Publisher, Topology, subjects};
+use messaging::{
+    Connection, ConnectionConfig, Exact, Outgoing, Publisher, Topology, subjects,
+    totals::{Cause, CellTotal, LevelTotals, TotalsData, TotalsEvent},
+};
 use proto::pb::collector::v1::{
     Acknowledgement, SubmitRequest, SubmitResponse, SubmitStreamRequest, SubmitStreamResponse,
     collector_service_server::{CollectorService, CollectorServiceServer},
@@ -31,7 +34,7 @@ use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
-    mix::{DATA_SETS, Kind, Mix, Purity},
+    mix::{DATA_SETS, Kind, Mix, Purity, Tree},
     rows::Rows,
     send::{Counts, Parcel, Senders},
     wire::Writer,
@@ -76,6 +79,88 @@ pub(crate) async fn jetstream(reports: f64, bytes: usize, lasting: Duration) -> 
     let rate = published.load(Ordering::Relaxed) as f64 * reports / began.elapsed().as_secs_f64();
     connection.close().await;
     Ok(rate)
+}
+
+/// Events of a transaction where there are 5,000 reports a second.
+const EVENTS: usize = 300;
+
+/// JetStream alone: events such as districts' totals have, of which each takes the place of the one before, published as an aggregator
+/// does for two transactions at a time. Events a second.
+pub(crate) async fn events(catalogue: &Catalogue, tree: &Tree, lasting: Duration) -> anyhow::Result<f64> {
+    let nats = NatsServer::start(NatsOptions { max_file_store: 32 << 30, ..NatsOptions::default() }).await?;
+    let connection = Connection::open("load", &ConnectionConfig::to(nats.url())).await?;
+    messaging::provision(&connection, &Topology::default(), 1).await?;
+    let publisher = Publisher::new(connection.clone());
+    let published = Arc::<AtomicU64>::default();
+    let districts = tree.above.iter().filter(|above| above.level == "district");
+    let districts: Vec<_> = districts.map(|district| district.code.clone()).collect();
+    let (began, mut lanes) = (Instant::now(), JoinSet::new());
+    for data_set in DATA_SETS.into_iter().take(2) {
+        let payload = event(catalogue, data_set)?;
+        let (publisher, published, districts) = (publisher.clone(), Arc::clone(&published), districts.clone());
+        lanes.spawn(async move {
+            let mut number = 0_u64;
+            let mut districts = districts.iter().cycle();
+            while began.elapsed() < lasting {
+                let mut message = |district: &String| {
+                    number += 1;
+                    let subject = format!("totals.v1.district.{district}.{data_set}.202211");
+                    let message_id = format!("{subject}@{number}");
+                    Outgoing {
+                        subject,
+                        message_id,
+                        content_type: Some("application/cloudevents+json"),
+                        payload: payload.clone(),
+                    }
+                };
+                let batch: Vec<_> = districts.by_ref().take(EVENTS).map(&mut message).collect();
+                publisher.publish_in_order(&batch).await?;
+                published.fetch_add(EVENTS as u64, Ordering::Relaxed);
+            }
+            anyhow::Ok(())
+        });
+    }
+    while let Some(lane) = lanes.join_next().await {
+        lane??;
+    }
+    let rate = published.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64();
+    connection.close().await;
+    Ok(rate)
+}
+
+/// What an event says of a form's totals.
+fn event(catalogue: &Catalogue, data_set: &str) -> anyhow::Result<Bytes> {
+    let form = catalogue.find_data_set(data_set).context("the catalogue is not that of the load")?;
+    let cell = |cell: &domain::catalogue::Cell| CellTotal {
+        data_element: cell.element.code.to_string(),
+        option: cell.option.as_ref().map(|option| option.code.to_string()),
+        sum: Exact(1_234_567),
+        decimals: cell.element.value_type.decimals(),
+        contributing: 15,
+    };
+    let level = LevelTotals {
+        level: "commune".to_owned(),
+        reported: 15,
+        expected: 15,
+        on_time: 15,
+        warned: 0,
+        cells: form.cells().iter().map(cell).collect(),
+    };
+    let data = TotalsData {
+        org_unit: "001".to_owned(),
+        level: "district".to_owned(),
+        data_set: data_set.to_owned(),
+        period: "202211".to_owned(),
+        version: 15,
+        previous_version: 14,
+        epoch: 0,
+        log_position: 1_700_000_000_000_000,
+        catalogue_version: catalogue.version().to_string(),
+        cause: Cause::default(),
+        levels: vec![level],
+    };
+    let subject = format!("totals.v1.district.001.{data_set}.202211");
+    Ok(TotalsEvent::of(subject, "2022-12-01T00:00:00.000001Z".to_owned(), data).message()?.payload)
 }
 
 /// Answers every report at once.

@@ -335,10 +335,11 @@ async fn limit(
     let grpc_stream =
         limits::grpc(&mut mix, &writer(&catalogue, arguments.dense)?, usize::from(arguments.senders), lasting).await?;
     let jetstream_publish = limits::jetstream(reports, bytes, lasting).await?;
+    let jetstream_events = limits::events(&catalogue, &mix.tree, lasting).await?;
     let postgres = PostgresServer::start(PostgresOptions::default()).await?;
     let postgres_upsert = limits::postgres(&mut mix, &postgres, lasting).await?;
     let rivals = rivals::run(&mut mix, &postgres, lasting).await?;
-    Ok(Limits { jetstream_publish, grpc_stream, postgres_upsert, in_memory_fold, rivals })
+    Ok(Limits { jetstream_publish, grpc_stream, postgres_upsert, in_memory_fold, jetstream_events, rivals })
 }
 
 /// Bytes of the database.
