@@ -134,7 +134,7 @@ async fn count(
 /// a steady trickle keeps database and log busy with small transactions, and everything waits longer for them. A large one, or the
 /// largest there may be, needs none, and after a pause nobody waits.
 fn rest(reports: usize, max_batch: usize, took: Duration) -> Option<Duration> {
-    const LARGE: usize = 4_000;
+    const LARGE: usize = 1_000;
     const TIMES: u32 = 3;
     const MOST: Duration = Duration::from_millis(100);
     (reports < LARGE.min(max_batch)).then(|| (took * TIMES).min(MOST))
@@ -222,8 +222,8 @@ mod tests {
     #[test]
     fn small_transactions_rest_and_large_ones_do_not() {
         let rests = |reports, took| rest(reports, 10_000, Duration::from_millis(took)).map(|rest| rest.as_millis());
-        assert_eq!((rests(1, 2), rests(3_999, 20), rests(3_999, 2_000)), (Some(6), Some(60), Some(100)));
-        assert_eq!((rests(4_000, 20), rests(9_000, 2_000)), (None, None));
+        assert_eq!((rests(1, 2), rests(999, 20), rests(999, 2_000)), (Some(6), Some(60), Some(100)));
+        assert_eq!((rests(1_000, 20), rests(5_000, 2_000)), (None, None));
         assert_eq!(rest(500, 500, Duration::from_millis(20)), None, "there may be more of them");
     }
 }
