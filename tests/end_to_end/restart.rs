@@ -320,6 +320,36 @@ async fn an_answer_that_went_down_with_the_connection_is_not_waited_for() {
     assert!(matches!(answered, Ok(Err(PublishError::Lost))), "{answered:?}");
 }
 
+/// What is published about a province that reported once.
+fn total(unit: usize, period: &str) -> Outgoing {
+    let subject = format!("totals.v1.province.{unit}.identity.{period}");
+    let about = format!(r#""data_set":"identity","period":"{period}","org_unit":"{unit}""#);
+    Outgoing {
+        message_id: format!("{subject}@1"),
+        subject,
+        content_type: None,
+        payload: format!(r#"{{"data":{{{about},"version":1,"log_position":0,"levels":[]}}}}"#).into(),
+    }
+}
+
+/// Goal: a batch that came through is not taken a second time, and a message that came through by itself does not stand for those that
+/// are published together with it later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_known_by_an_id_of_its_own() {
+    let world = World::start().await;
+    let publisher = Publisher::new(world.connection.clone());
+    let events: Vec<_> = (0..20).map(|unit| total(unit, "202201")).collect();
+    publisher.publish_all(&events[15..]).await.unwrap();
+    let published = async || {
+        publisher.publish_all(&events).await.unwrap();
+        let (stream, _) = world.stream("TOTALS").await.unwrap();
+        (stream.messages, stream.last)
+    };
+    let (messages, last) = published().await;
+    assert_eq!(messages, 20, "those before the five");
+    assert_eq!(published().await, (20, last), "again");
+}
+
 /// Goal: what an aggregator that is gone has published before it could say so is not published again, whether its events went out
 /// together or, being few, one after the other; what it has not is.
 #[tokio::test(flavor = "multi_thread")]
@@ -336,17 +366,7 @@ async fn what_is_left_in_the_outbox_is_published_once() {
         (100, 0..100, 0),
         (100, 0..0, 100),
     ]) {
-        let event = |unit: usize| {
-            Outgoing {
-            subject: format!("totals.v1.province.{unit}.identity.{period}"),
-            message_id: format!("totals.v1.province.{unit}.identity.{period}@1"),
-            content_type: None,
-            payload: format!(
-                r#"{{"data":{{"data_set":"identity","period":"{period}","org_unit":"{unit}","version":1,"log_position":0,"levels":[]}}}}"#
-            )
-            .into(),
-        }
-        };
+        let event = |unit: usize| total(unit, period);
         let events: Vec<_> = (0..count).map(event).collect();
         for event in &events[there] {
             // Under another id: by the time somebody looks JetStream has forgotten those of events.

@@ -192,8 +192,8 @@ async fn publish_in_order(
             let tried: Result<(), Broken> = async {
                 // A server that was started again has forgotten the ids of events that others have taken the place of.
                 match failures {
-                    0 => publisher.publish_in_order(batch).await?,
-                    _ => publisher.publish_in_order(&left(shared, batch).await?).await?,
+                    0 => publisher.publish_all(batch).await?,
+                    _ => publisher.publish_all(&left(shared, batch).await?).await?,
                 }
                 Ok(())
             }

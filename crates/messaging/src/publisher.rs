@@ -105,11 +105,14 @@ pub struct Publisher {
     connection: Connection,
 }
 
-/// Which messages of a batch carry their id.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// By which ids JetStream knows a batch again.
+#[derive(Clone, Copy)]
 enum Ids {
+    /// Each message's own.
     Each,
-    Last,
+    /// One for all of it, made of the last message's and how many there are. A message that came through by itself, or in another batch,
+    /// does not stand for it.
+    Batch,
 }
 
 /// JetStream's answer: an acknowledgement or an error.
@@ -165,24 +168,24 @@ impl Publisher {
         self.request(message, headers).await
     }
 
-    /// Publishes messages of one stream. Few go out one after the other, each under its id. More become durable together or none does:
-    /// one wait for the disk instead of one a message. More than [`Self::BATCH_LIMIT`] go out in several such batches, in order. The last
-    /// message's id stands for its batch: one that JetStream knows came through before, as a whole, and is not taken again.
+    /// Publishes messages of one stream. Few go out side by side, each under its id; more become durable together or none does: one
+    /// wait for the disk instead of one a message. More than [`Self::BATCH_LIMIT`] go out in several such batches, in order. A batch has an
+    /// id of its own: one that JetStream knows came through before, as a whole, and is not taken again.
     ///
     /// While the connection is away nothing is sent: it would wait here and go out with the next connection, however late that is.
     ///
     /// # Errors
     /// When they are not all known to be durable; of few any may be, of more earlier batches.
-    pub async fn publish_in_order(&self, messages: &[Outgoing]) -> Result<(), PublishError> {
+    pub async fn publish_all(&self, messages: &[Outgoing]) -> Result<(), PublishError> {
         for batch in messages.chunks(Self::BATCH_LIMIT) {
             if self.connection.client.connection_state() != State::Connected {
                 return Err(PublishError::Away);
             }
             if batch.len() < WORTH_A_BATCH {
-                self.publish_side_by_side(batch).await?;
+                self.publish_side_by_side(batch).await.into_iter().try_for_each(|published| published.map(drop))?;
                 continue;
             }
-            match self.publish_batch(batch, Ids::Last).await {
+            match self.publish_batch(batch, Ids::Batch).await {
                 Err(error) if error.is_duplicate_in_batch() => {}
                 other => other?,
             }
@@ -191,16 +194,13 @@ impl Publisher {
     }
 
     /// Publishes messages of one stream, in as few batches as possible; those whose message id JetStream knows already are
-    /// dropped by it.
+    /// dropped by it. Those that are known to be durable go from the list.
     ///
     /// # Errors
-    /// When they are not all known to be durable; trying again with the same message ids is harmless while JetStream knows these.
-    pub async fn publish_together(&self, messages: &[Outgoing]) -> Result<(), PublishError> {
-        for batch in messages.chunks(Self::BATCH_LIMIT) {
-            if batch.len() < WORTH_A_BATCH {
-                self.publish_side_by_side(batch).await?;
-                continue;
-            }
+    /// When some are not known to be durable; trying again with what is left is harmless.
+    pub async fn publish_together(&self, messages: &mut Vec<Outgoing>) -> Result<(), PublishError> {
+        while messages.len() >= WORTH_A_BATCH {
+            let batch = &messages[..messages.len().min(Self::BATCH_LIMIT)];
             match self.publish_batch(batch, Ids::Each).await {
                 // A known id refuses the whole batch: some of it came through before. One by one then; this is rare.
                 Err(error) if error.is_duplicate_in_batch() => {
@@ -210,14 +210,23 @@ impl Publisher {
                 }
                 other => other?,
             }
+            messages.drain(..batch.len());
         }
-        Ok(())
+        let mut published = self.publish_side_by_side(messages).await.into_iter();
+        let mut failed = Ok(());
+        messages.retain(|_| match published.next() {
+            Some(Err(error)) => {
+                failed = Err(error);
+                true
+            }
+            _ => false,
+        });
+        failed
     }
 
-    /// Sends messages one after the other, and then waits for all answers.
-    async fn publish_side_by_side(&self, messages: &[Outgoing]) -> Result<(), PublishError> {
-        let published = join_all(messages.iter().map(|message| self.publish(message))).await;
-        published.into_iter().try_for_each(|published| published.map(drop))
+    /// Sends messages one after the other, and then waits for all answers, of which there is one for each.
+    async fn publish_side_by_side(&self, messages: &[Outgoing]) -> Vec<Result<Published, PublishError>> {
+        join_all(messages.iter().map(|message| self.publish(message))).await
     }
 
     async fn publish_batch(&self, batch: &[Outgoing], ids: Ids) -> Result<(), PublishError> {
@@ -227,8 +236,12 @@ impl Publisher {
             let mut headers = message.headers();
             headers.insert(batch_headers::ID, id.rsplit('.').next().unwrap_or(&id));
             headers.insert(batch_headers::SEQUENCE, (place + 1).to_string());
-            if ids == Ids::Each || place == first.len() {
-                headers.insert(NATS_MESSAGE_ID, message.message_id.as_str());
+            match ids {
+                Ids::Each => headers.insert(NATS_MESSAGE_ID, message.message_id.as_str()),
+                Ids::Batch if place == first.len() => {
+                    headers.insert(NATS_MESSAGE_ID, format!("{}+{}", message.message_id, batch.len()));
+                }
+                Ids::Batch => {}
             }
             headers
         };

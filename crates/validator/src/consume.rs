@@ -57,7 +57,7 @@ async fn judge_until_broken(batches: &mut SubmittedBatches, publisher: &Publishe
         if !taken.is_empty()
             && let Some(messages) = judged(judge, &taken, shutdown).await
         {
-            publish(publisher, &messages, &taken, shutdown).await;
+            publish(publisher, messages, &taken, shutdown).await;
         }
         if let Some(error) = broken {
             tracing::info!(%error, "the delivery of submitted batches broke off; joining again");
@@ -102,11 +102,11 @@ async fn judged(judge: &Judge, taken: &[Submitted], shutdown: &Shutdown) -> Opti
 
 /// Publishes until JetStream has the verdicts, then acknowledges. At shutdown one more try is made: unacknowledged batches
 /// come again to another validator.
-async fn publish(publisher: &Publisher, messages: &[Outgoing], taken: &[Submitted], shutdown: &Shutdown) {
+async fn publish(publisher: &Publisher, mut messages: Vec<Outgoing>, taken: &[Submitted], shutdown: &Shutdown) {
     let mut backoff = backoff();
     let began = Instant::now();
     let mut failures = 0_u64;
-    while let Err(error) = publisher.publish_together(messages).await {
+    while let Err(error) = publisher.publish_together(&mut messages).await {
         NUMBERS.retries.increment(1);
         failures += 1;
         if failures == 1 {

@@ -96,7 +96,7 @@ pub(crate) async fn events(catalogue: &Catalogue, tree: &Tree, lasting: Duration
     let districts: Vec<_> = districts.map(|district| district.code.clone()).collect();
     let (began, mut lanes) = (Instant::now(), JoinSet::new());
     for data_set in DATA_SETS.into_iter().take(2) {
-        let payload = event(catalogue, data_set)?;
+        let event = event(catalogue, data_set)?;
         let (publisher, published, districts) = (publisher.clone(), Arc::clone(&published), districts.clone());
         lanes.spawn(async move {
             let mut number = 0_u64;
@@ -105,16 +105,10 @@ pub(crate) async fn events(catalogue: &Catalogue, tree: &Tree, lasting: Duration
                 let mut message = |district: &String| {
                     number += 1;
                     let subject = format!("totals.v1.district.{district}.{data_set}.202211");
-                    let message_id = format!("{subject}@{number}");
-                    Outgoing {
-                        subject,
-                        message_id,
-                        content_type: Some("application/cloudevents+json"),
-                        payload: payload.clone(),
-                    }
+                    Outgoing { message_id: format!("{subject}@{number}"), subject, ..event.clone() }
                 };
                 let batch: Vec<_> = districts.by_ref().take(EVENTS).map(&mut message).collect();
-                publisher.publish_in_order(&batch).await?;
+                publisher.publish_all(&batch).await?;
                 published.fetch_add(EVENTS as u64, Ordering::Relaxed);
             }
             anyhow::Ok(())
@@ -128,8 +122,8 @@ pub(crate) async fn events(catalogue: &Catalogue, tree: &Tree, lasting: Duration
     Ok(rate)
 }
 
-/// What an event says of a form's totals.
-fn event(catalogue: &Catalogue, data_set: &str) -> anyhow::Result<Bytes> {
+/// An event about a form's totals, with all its cells.
+fn event(catalogue: &Catalogue, data_set: &str) -> anyhow::Result<Outgoing> {
     let form = catalogue.find_data_set(data_set).context("the catalogue is not that of the load")?;
     let cell = |cell: &domain::catalogue::Cell| CellTotal {
         data_element: cell.element.code.to_string(),
@@ -160,7 +154,7 @@ fn event(catalogue: &Catalogue, data_set: &str) -> anyhow::Result<Bytes> {
         levels: vec![level],
     };
     let subject = format!("totals.v1.district.001.{data_set}.202211");
-    Ok(TotalsEvent::of(subject, "2022-12-01T00:00:00.000001Z".to_owned(), data).message()?.payload)
+    Ok(TotalsEvent::of(subject, "2022-12-01T00:00:00.000001Z".to_owned(), data).message()?)
 }
 
 /// Answers every report at once.
