@@ -52,7 +52,7 @@ pub struct Limits {
     /// that it takes more than a tenth of the time.
     #[serde(deserialize_with = "runtime::config::duration")]
     pub reconcile_every: Duration,
-    /// How often all totals are, at once, and the audit log is checked.
+    /// How often all totals are, at once, and the audit log is checked; at first so long after the database was made.
     #[serde(deserialize_with = "runtime::config::duration")]
     pub reconcile_all_every: Duration,
     /// How long committing and publishing may go on once shutdown is requested.

@@ -109,10 +109,9 @@ pub(crate) async fn look(shared: Arc<Shared>, partitions: Partitions) -> Infalli
 async fn look_once(shared: &Shared, partitions: Partitions) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     NUMBERS.mismatches.set(shared.mismatches.get() as f64);
     NUMBERS.audit_broken.set(f64::from(u8::from(shared.audit_faults.get() > 0)));
-    if let Some(reconciled) = shared.store.reconciled_at().await? {
-        let seconds = Duration::from_micros(u64::try_from(reconciled.unix_micros()).unwrap_or_default()).as_secs_f64();
-        metrics::gauge!("tonghop_reconciled_timestamp_seconds").set(seconds);
-    }
+    let reconciled = shared.store.reconciled_at().await?.unix_micros();
+    let reconciled = Duration::from_micros(u64::try_from(reconciled).unwrap_or_default()).as_secs_f64();
+    metrics::gauge!("tonghop_reconciled_timestamp_seconds").set(reconciled);
     let streams = shared.connection.streams().await?;
     for stream in &streams {
         metrics::gauge!("tonghop_stream_messages", "stream" => stream.name).set(stream.messages as f64);

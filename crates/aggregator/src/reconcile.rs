@@ -74,8 +74,8 @@ pub(crate) async fn run(shared: &Shared) {
 /// Recomputes everything when it is time for it, else what was not recomputed for the longest time.
 async fn next(shared: &Shared) -> Result<(), StoreError> {
     let now = shared.clock.now();
-    let all_since = shared.store.reconciled_at().await?.map(OffsetDateTime::from);
-    let mut only = match all_since.is_some_and(|since| now - since < shared.limits.reconcile_all_every) {
+    let all_since = OffsetDateTime::from(shared.store.reconciled_at().await?);
+    let mut only = match now - all_since < shared.limits.reconcile_all_every {
         false => None,
         true => match shared.store.next_to_reconcile().await? {
             Some(only) => Some(only),

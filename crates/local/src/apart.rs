@@ -30,10 +30,6 @@ use crate::{
     ports::free_port,
 };
 
-/// How often the aggregator recomputes totals by itself while somebody measures: not within a run. It begins with all of them, a minute
-/// after the start, and has a processor to itself for as long as that takes: of two runs one would have it beside it.
-pub const RECONCILE_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
-
 /// What each service logs when it is ready to work.
 const SERVICES: [(&str, &str); 4] = [
     ("collector", "taking reports"),
@@ -177,9 +173,6 @@ fn config(name: &str, catalogue: &Path, keys: &Keys, nats: &NatsServer, postgres
     if name == "collector" {
         config += "limits.reports_per_second_of_one = 1000000\nlimits.reports_at_once_of_one = 1000000\n";
         config += "limits.max_in_flight_of_one = 65535\n";
-    }
-    if name == "aggregator" {
-        config += &format!("limits.reconcile_every = \"{}s\"\n", RECONCILE_EVERY.as_secs());
     }
     config += "[telemetry]\nformat = \"json\"\nfilter = \"info\"\n";
     config += &format!("[nats]\nurl = {:?}\nca = {ca:?}\nseed = {seed:?}\n", nats.tls_url());

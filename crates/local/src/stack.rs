@@ -28,8 +28,6 @@ pub struct StackOptions {
     pub collector_port: u16,
     /// Where the query service listens; 0 for a free port.
     pub query_port: u16,
-    /// What bounds the aggregator.
-    pub aggregator: aggregator::Limits,
 }
 
 /// A running system. Its servers end with it.
@@ -141,7 +139,7 @@ impl Stack {
             catalogue: options.catalogue.clone(),
             nats: keys.nats("aggregator", &nats),
             store: keys.postgres_beside(Role::Aggregator, &postgres),
-            limits: options.aggregator,
+            limits: aggregator::Limits::default(),
             admin: AdminConfig::default(),
             telemetry: TelemetryConfig::default(),
         };

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use domain::{LevelCode, OrgUnitCode};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     Connection, Exact, ReadError,
@@ -202,13 +202,13 @@ impl TotalsFeed {
     }
 }
 
-/// What is read of an event that an older or newer program may have written.
+/// An event, as far as it is read.
 #[derive(Deserialize)]
-struct Versioned {
-    data: Told,
+struct Of<D> {
+    data: D,
 }
 
-/// What was last published about a unit's totals.
+/// What is read of an event about a unit's totals that an older or newer program may have written.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Told {
     /// The data set.
@@ -249,11 +249,23 @@ impl Connection {
     /// # Errors
     /// When JetStream does not answer.
     pub async fn last_told(&self, subject: &str) -> Result<Option<Told>, ReadError> {
+        self.last(subject).await
+    }
+
+    /// The totals of the last event of a subject of TOTALS that this version of the program published; none where there is none.
+    ///
+    /// # Errors
+    /// When JetStream does not answer, or another version published it.
+    pub async fn last_totals(&self, subject: &str) -> Result<Option<TotalsData>, ReadError> {
+        self.last(subject).await
+    }
+
+    async fn last<D: DeserializeOwned>(&self, subject: &str) -> Result<Option<D>, ReadError> {
         let broken = |error: &dyn std::fmt::Display| ReadError::new(subjects::TOTALS, error);
         let stream = self.context.get_stream_no_info(subjects::TOTALS).await.map_err(|error| broken(&error))?;
         match stream.direct_get_last_for_subject(subject).await {
             Ok(message) => {
-                let event: Versioned = serde_json::from_slice(&message.payload).map_err(|error| broken(&error))?;
+                let event: Of<D> = serde_json::from_slice(&message.payload).map_err(|error| broken(&error))?;
                 Ok(Some(event.data))
             }
             Err(error) if error.kind() == async_nats::jetstream::stream::DirectGetErrorKind::NotFound => Ok(None),
@@ -276,7 +288,7 @@ impl Connection {
         let mut reader = OrderedReader::new(self.clone(), subjects::TOTALS, subjects::TOTALS_SUBJECTS[0].to_owned(), 0);
         loop {
             let (position, message) = reader.next().await;
-            let event: Versioned = serde_json::from_slice(&message.payload).map_err(|error| broken(&error))?;
+            let event: Of<Told> = serde_json::from_slice(&message.payload).map_err(|error| broken(&error))?;
             all.push(event.data);
             if position >= state.last_sequence {
                 return Ok(all);

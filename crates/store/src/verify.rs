@@ -470,14 +470,18 @@ impl Store {
         unsigned(sum.fetch_one(&self.pool).await?, "count")
     }
 
-    /// When everything was last recomputed at once, none where it never was.
+    /// When everything was last recomputed at once; where it never was, since when there has been a database in which totals can be.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn reconciled_at(&self) -> Result<Option<Timestamp>, StoreError> {
-        let at = sqlx::query_scalar("SELECT checked_at FROM reconciliation WHERE data_set = '*'");
-        let at: Option<OffsetDateTime> = at.fetch_optional(&self.pool).await?;
-        Ok(at.map(Timestamp::from))
+    pub async fn reconciled_at(&self) -> Result<Timestamp, StoreError> {
+        let at = sqlx::query_scalar(
+            "SELECT coalesce(
+                 (SELECT checked_at FROM reconciliation WHERE data_set = '*'), (SELECT min(installed_on) FROM _sqlx_migrations)
+             )",
+        );
+        let at: OffsetDateTime = at.fetch_one(&self.pool).await?;
+        Ok(at.into())
     }
 
     /// What is known of the totals' recomputation, for those who watch.

@@ -1,10 +1,12 @@
-//! Whether it is right: what the query service answers against the generator's own sums, and what `verify` recomputes.
+//! Whether it is right: what the query service answers and what the last events say against the generator's own sums, and what `verify`
+//! recomputes.
 
 use std::time::Duration;
 
 use anyhow::Context as _;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use proto::pb::query::v1::{GetTotalsRequest, Totals, query_service_client::QueryServiceClient};
+use messaging::{Connection, totals};
+use proto::pb::query::v1::{CellTotal, GetTotalsRequest, Totals, query_service_client::QueryServiceClient};
 use store::{FateCounts, Store};
 use tokio::time::Instant;
 
@@ -26,6 +28,8 @@ const TOLD: usize = 10;
 pub(crate) struct Checked {
     /// Totals of the nation and of provinces that were compared with the generator's sums.
     pub(crate) compared: usize,
+    /// Last events of the same totals that were compared; of a deployment none.
+    pub(crate) events: usize,
     /// Totals that `verify` recomputed, and from how many reports; nothing without a database.
     pub(crate) recomputed: Option<(u64, u64)>,
     /// What is wrong, in words.
@@ -80,6 +84,16 @@ pub(crate) async fn all(world: &World, mix: &Mix, again: u64) -> anyhow::Result<
         let unpublished = store.outbox_length().await?;
         if unpublished > 0 {
             checked.wrong.push(format!("the events of {unpublished} batches are not published"));
+        }
+    }
+    if let (true, Some(connection)) = (world.is_ours(), &world.connection) {
+        for form in 0..mix.forms.len() {
+            let sums = model::sums(mix, form, &wanted).into_iter();
+            let events = sums.map(|(place, sum)| compare_event(connection, mix, form, place, sum));
+            let events: Vec<Option<String>> =
+                stream::iter(events.collect::<Vec<_>>()).buffer_unordered(AT_A_TIME).try_collect().await?;
+            checked.events += events.len();
+            checked.wrong.extend(events.into_iter().flatten());
         }
     }
     let more = checked.wrong.len().saturating_sub(TOLD);
@@ -150,7 +164,7 @@ async fn compare(
     loop {
         let totals =
             query.get_totals(question.clone()).await?.into_inner().totals.context("an answer without totals")?;
-        let Some(wrong) = difference(&totals, &sum) else { return Ok(None) };
+        let Some(wrong) = difference(answered(&totals), &sum) else { return Ok(None) };
         if Instant::now() >= deadline {
             let GetTotalsRequest { org_unit, data_set, period, .. } = question;
             return Ok(Some(format!("{org_unit} {data_set} {period}: {wrong}")));
@@ -159,25 +173,53 @@ async fn compare(
     }
 }
 
-fn difference(totals: &Totals, sum: &Sum) -> Option<String> {
-    let Some(level) = totals.levels.iter().find(|level| level.level == "commune") else {
-        return Some("no totals of communes".to_owned());
+/// What is wrong with the last event about a unit's totals, which everybody has who follows them.
+async fn compare_event(
+    connection: &Connection,
+    mix: &Mix,
+    form: usize,
+    place: usize,
+    sum: Sum,
+) -> anyhow::Result<Option<String>> {
+    let (unit, form) = (&mix.tree.above[place], &mix.forms[form]);
+    let subject = format!("totals.v1.{}.{}.{}.{}", unit.level, unit.code, form.data_set, form.period);
+    let wrong = match connection.last_totals(&subject).await? {
+        None => Some("there is no event".to_owned()),
+        Some(totals) => {
+            let level = totals.levels.iter().find(|level| level.level == "commune");
+            let cell = |cell: &totals::CellTotal| (cell.data_element.clone(), Some(cell.sum.0), cell.contributing);
+            difference(level.map(|level| (level.reported, level.cells.iter().map(cell).collect())), &sum)
+        }
     };
-    if level.reported != sum.reported {
-        return Some(format!("{} communes have reported, of {} that sent", level.reported, sum.reported));
+    Ok(wrong.map(|wrong| format!("the last event of {subject}: {wrong}")))
+}
+
+fn answered(totals: &Totals) -> Option<Found> {
+    let level = totals.levels.iter().find(|level| level.level == "commune")?;
+    let cell = |cell: &CellTotal| (cell.data_element.clone(), cell.sum, cell.contributing);
+    Some((level.reported, level.cells.iter().map(cell).collect()))
+}
+
+/// How many communes have reported, and of each cell its name, its sum and how many gave a value.
+type Found = (i64, Vec<(String, Option<i64>, i64)>);
+
+fn difference(found: Option<Found>, sum: &Sum) -> Option<String> {
+    let Some((reported, cells)) = found else { return Some("no totals of communes".to_owned()) };
+    if reported != sum.reported {
+        return Some(format!("{reported} communes have reported, of {} that sent", sum.reported));
     }
-    if level.cells.len() != sum.cells.len() {
-        return Some(format!("{} cells", level.cells.len()));
+    if cells.len() != sum.cells.len() {
+        return Some(format!("{} cells", cells.len()));
     }
-    level.cells.iter().zip(sum.cells).find_map(|(cell, wanted)| {
-        let is_right = cell.sum == Some(wanted) && cell.contributing == sum.reported;
-        (!is_right).then(|| format!("{} is {:?} and not {wanted}", cell.data_element, cell.sum))
+    cells.iter().zip(sum.cells).find_map(|((name, found, contributing), wanted)| {
+        let is_right = *found == Some(wanted) && *contributing == sum.reported;
+        (!is_right).then(|| format!("{name} is {found:?} and not {wanted}"))
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use proto::pb::query::v1::{CellTotal, LevelTotals};
+    use proto::pb::query::v1::LevelTotals;
 
     use super::*;
     use crate::mix::CELLS;
@@ -210,7 +252,7 @@ mod tests {
             ..LevelTotals::default()
         };
         let totals = Totals { levels: vec![level], ..Totals::default() };
-        assert_eq!(difference(&totals, &sum), None);
+        assert_eq!(difference(answered(&totals), &sum), None);
         let spoils: [fn(&mut LevelTotals); 5] = [
             |level| level.reported = 3,
             |level| level.cells[39].sum = Some(8),
@@ -221,8 +263,8 @@ mod tests {
         for spoil in spoils {
             let mut totals = totals.clone();
             spoil(&mut totals.levels[0]);
-            assert!(difference(&totals, &sum).is_some());
+            assert!(difference(answered(&totals), &sum).is_some());
         }
-        assert!(difference(&Totals::default(), &sum).is_some());
+        assert!(difference(answered(&Totals::default()), &sum).is_some());
     }
 }

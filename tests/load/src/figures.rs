@@ -78,9 +78,8 @@ impl Figures {
             self.outcomes.iter().map(|outcome| outcome.refused).chain(self.overload.iter().map(|run| run.refused));
         // A stream that ends early is opened again; while too much is sent none may.
         let stayed_open = self.overload.as_ref().is_none_or(|run| run.reopened == 0);
-        let is_compared = self.checked.compared > 0 || (self.outcomes.is_empty() && self.limits.is_some());
         self.failed.is_none()
-            && is_compared
+            && self.checked.compared > 0
             && self.checked.wrong.is_empty()
             && refused.sum::<u64>() == 0
             && stayed_open
@@ -123,7 +122,7 @@ impl Figures {
         let usual = self.of("half").or(self.of("steady")).or(self.outcomes.last());
         let ack = |quantile| usual.and_then(|run| run.acknowledgement.ms(quantile));
         let freshness = |quantile| usual.and_then(|run| run.watched.freshness.ms(quantile));
-        let Checked { compared, recomputed, wrong } = &self.checked;
+        let Checked { compared, events, recomputed, wrong } = &self.checked;
         let mut runs: Map<String, Value> =
             self.outcomes.iter().map(|outcome| (outcome.name.to_owned(), outcome.json())).collect();
         runs.extend(self.overload.iter().map(|overload| ("overload".to_owned(), overload.json())));
@@ -146,6 +145,7 @@ impl Figures {
             "ratios": self.ratios(sustained),
             "database_mb_per_million_values": self.database_mb_per_million_values(),
             "totals_compared": compared,
+            "events_compared": events,
             "totals_recomputed": recomputed.map(|(totals, _)| totals),
             "wrong": wrong,
             "failed": self.failed,

@@ -18,8 +18,8 @@ use domain::{
 };
 use local::{Door, Keys, NatsOptions, NatsServer, PostgresServer};
 use messaging::{
-    Connection, ConnectionConfig, Exact, Outgoing, Publisher, Topology, subjects,
-    totals::{Cause, CellTotal, LevelTotals, TotalsData, TotalsEvent},
+    Connection, Exact, Outgoing, Publisher, Topology, subjects,
+    totals::{Cause, CausingReport, CellTotal, LevelTotals, TotalsData, TotalsEvent},
 };
 use proto::pb::collector::v1::{
     Acknowledgement, SubmitRequest, SubmitResponse, SubmitStreamRequest, SubmitStreamResponse,
@@ -49,10 +49,7 @@ pub(crate) const BATCH: usize = 5_000;
 
 /// JetStream alone: messages of that many reports and bytes, published as a collector does. Reports a second.
 pub(crate) async fn jetstream(reports: f64, bytes: usize, lasting: Duration) -> anyhow::Result<f64> {
-    let topology = Topology::default();
-    let nats = NatsServer::start(NatsOptions { max_file_store: 32 << 30, ..NatsOptions::default() }).await?;
-    let connection = Connection::open("load", &ConnectionConfig::to(nats.url())).await?;
-    messaging::provision(&connection, &topology, 1).await?;
+    let (_nats, connection) = jetstream_alone().await?;
     let publisher = Publisher::new(connection.clone());
     let published = Arc::<AtomicU64>::default();
     let payload = Bytes::from(vec![0x5a; bytes]);
@@ -81,15 +78,24 @@ pub(crate) async fn jetstream(reports: f64, bytes: usize, lasting: Duration) -> 
     Ok(rate)
 }
 
+/// A server as that of the local stack, with TLS and accounts and all streams.
+async fn jetstream_alone() -> anyhow::Result<(NatsServer, Connection)> {
+    let keys = Keys::make()?;
+    let options =
+        NatsOptions { max_file_store: 32 << 30, keys: Some(keys.layout().of("nats")), ..NatsOptions::default() };
+    let nats = NatsServer::start(options).await?;
+    let connection = Connection::open("load", &keys.nats("operator", &nats)).await?;
+    messaging::provision(&connection, &Topology::default(), 1).await?;
+    Ok((nats, connection))
+}
+
 /// Events of a transaction where there are 5,000 reports a second.
 const EVENTS: usize = 300;
 
 /// JetStream alone: events such as districts' totals have, of which each takes the place of the one before, published as an aggregator
 /// does for two transactions at a time. Events a second.
 pub(crate) async fn events(catalogue: &Catalogue, tree: &Tree, lasting: Duration) -> anyhow::Result<f64> {
-    let nats = NatsServer::start(NatsOptions { max_file_store: 32 << 30, ..NatsOptions::default() }).await?;
-    let connection = Connection::open("load", &ConnectionConfig::to(nats.url())).await?;
-    messaging::provision(&connection, &Topology::default(), 1).await?;
+    let (_nats, connection) = jetstream_alone().await?;
     let publisher = Publisher::new(connection.clone());
     let published = Arc::<AtomicU64>::default();
     let districts = tree.above.iter().filter(|above| above.level == "district");
@@ -140,6 +146,14 @@ fn event(catalogue: &Catalogue, data_set: &str) -> anyhow::Result<Outgoing> {
         warned: 0,
         cells: form.cells().iter().map(cell).collect(),
     };
+    let report = CausingReport {
+        org_unit: "00001".to_owned(),
+        period: "202211".to_owned(),
+        revision: Exact(1),
+        submission_id: uuid::Uuid::now_v7().to_string(),
+        log_sequence: 1_700_000_000_000_000,
+        log_index: 100,
+    };
     let data = TotalsData {
         org_unit: "001".to_owned(),
         level: "district".to_owned(),
@@ -150,7 +164,7 @@ fn event(catalogue: &Catalogue, data_set: &str) -> anyhow::Result<Outgoing> {
         epoch: 0,
         log_position: 1_700_000_000_000_000,
         catalogue_version: catalogue.version().to_string(),
-        cause: Cause::default(),
+        cause: Cause { reports: Cause::LIMIT, listed: vec![report; Cause::LIMIT] },
         levels: vec![level],
     };
     let subject = format!("totals.v1.district.001.{data_set}.202211");

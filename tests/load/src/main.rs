@@ -168,10 +168,11 @@ fn start(mut arguments: Arguments) -> anyhow::Result<bool> {
     let measured = generator.block_on(generator.spawn(measure(Arc::clone(&world), arguments.clone())));
     let catalogue = Arc::clone(&world.catalogue);
     // Nothing else is to run beside the limits.
-    if let Some(world) = Arc::into_inner(world) {
-        services.block_on(world.close())?;
-    }
+    let closed = Arc::into_inner(world).map_or(Ok(()), |world| services.block_on(world.close()));
     let mut figures = measured?;
+    if let (None, Err(error)) = (&figures.failed, closed) {
+        figures.failed = Some(format!("{:#}", error.context("ending what was started")));
+    }
     // Limits tell nothing of a deployment on other machines.
     if !arguments.no_limits && arguments.deployment.is_local() && figures.failed.is_none() {
         let measured = generator.block_on(generator.spawn(limit(catalogue, figures.message, arguments.clone())))?;
@@ -297,6 +298,8 @@ async fn measure_all(world: &World, arguments: &Arguments, figures: &mut Figures
         Some(url) => Some(database_size(url).await?),
         None => None,
     };
+    let ran = figures.unary.is_some() || figures.overload.is_some() || !figures.outcomes.is_empty();
+    anyhow::ensure!(ran, "nothing was sent: what was asked for was left out");
     eprintln!("Kiểm tra… / Checking…");
     let checked = check::all(world, &runs.mix, figures.again()).await?;
     tell_checked(&checked);
@@ -375,8 +378,9 @@ fn tell(outcome: &Outcome) {
 }
 
 fn tell_checked(checked: &Checked) {
-    let Checked { compared, recomputed, wrong } = checked;
+    let Checked { compared, events, recomputed, wrong } = checked;
     eprintln!("  {compared} tổng so với bên gửi / totals compared with the generator's");
+    eprintln!("  {events} sự kiện cuối so với bên gửi / last events compared with the generator's");
     if let Some((totals, reports)) = recomputed {
         eprintln!("  {totals} tổng tính lại từ {reports} báo cáo / totals recomputed from reports");
     }

@@ -1,6 +1,7 @@
 //! Reports as columns, for statements with arrays.
 
-use rustc_hash::FxHashMap;
+use std::collections::BTreeMap;
+
 use uuid::Uuid;
 
 use crate::mix::{CELLS, Kind, Mix, Order, Purity};
@@ -27,7 +28,8 @@ impl Rows {
     /// # Errors
     /// When all months are reported.
     pub(crate) fn next(mix: &mut Mix, count: usize) -> anyhow::Result<Self> {
-        let mut latest: FxHashMap<(usize, usize), Order> = FxHashMap::default();
+        // In the order of their key, as the pipeline writes them: neighbours in a batch are neighbours in the index.
+        let mut latest: BTreeMap<(usize, usize), Order> = BTreeMap::new();
         while latest.len() < count {
             let order = mix.next(Purity::Mixed)?;
             if order.kind == Kind::Counts {

@@ -224,6 +224,7 @@ impl Runs<'_> {
             (of(one), of(other))
         });
         let [refused, again, reopened] = [&counts.refused, &counts.again, &counts.reopened].map(Counts::get);
+        self.until_published().await?;
         let (reports, watched) = (Counts::get(&counts.sent), watch.finish().await?);
         Ok(Outcome {
             name,
@@ -297,7 +298,7 @@ impl Runs<'_> {
             }
             anyhow::ensure!(since.elapsed() < PATIENCE, "{done} of {sent} reports are done with, and no more are");
             tokio::time::sleep(Duration::from_millis(1)).await;
-            // Events tell of neither repetitions nor rejections, and may be replaced by later ones: the database knows.
+            // Who tells may be killed before, and events tell of neither repetitions nor rejections: the database knows.
             if let Some(before) = before.filter(|_| asked.elapsed() > ASK_EVERY) {
                 let settled = self.world.settled().await?.context("there is a database")?;
                 watch.at_least(settled - before);
@@ -345,6 +346,17 @@ impl Runs<'_> {
             // Counting fates reads the ledger: asked more often, it would be a load of its own.
             tokio::time::sleep(Duration::from_millis(50).max(asked.elapsed() * 4)).await;
         }
+    }
+
+    /// Waits until the events of all that is counted are published: those that come last are the oldest, and are no less fresh for it.
+    async fn until_published(&self) -> anyhow::Result<()> {
+        let Some(store) = &self.world.store else { return Ok(()) };
+        let since = Instant::now();
+        while store.outbox_length().await? > 0 {
+            anyhow::ensure!(since.elapsed() < PATIENCE, "events are not published");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
     }
 
     pub(crate) async fn levels(&self) -> anyhow::Result<Option<BTreeMap<String, Level>>> {

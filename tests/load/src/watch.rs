@@ -7,7 +7,7 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -56,8 +56,10 @@ struct Seen {
 #[derive(Debug, Default)]
 struct Shared {
     seen: Mutex<Seen>,
-    /// Reports that the nation's totals have, as far as its events were delivered.
+    /// Reports that are counted: as aggregators tell, or as the events of the nation's totals do where nobody else may be heard.
     counted: AtomicU64,
+    /// Whether aggregators are heard.
+    hears: AtomicBool,
 }
 
 impl Shared {
@@ -109,6 +111,7 @@ impl Watch {
             feeds.spawn(follow(feed, nation, Arc::clone(&shared)));
             // Not everybody may hear it.
             if let Ok(told) = connection.progress().await {
+                shared.hears.store(true, Ordering::Relaxed);
                 feeds.spawn(hear(told, Arc::clone(&shared)));
             }
         }
@@ -122,7 +125,7 @@ impl Watch {
         }
     }
 
-    /// How many reports the nation's totals have since the beginning, as far as events tell.
+    /// How many reports were counted since the beginning, as far as anybody told.
     pub(crate) fn counted(&self) -> u64 {
         self.shared.counted.load(Ordering::Relaxed)
     }
@@ -166,7 +169,9 @@ async fn follow(mut feed: TotalsFeed, nation: Option<String>, shared: Arc<Shared
         };
         let mut seen = shared.seen();
         if level(&subject) == nation.as_deref() {
-            shared.counted.fetch_add(u64::try_from(cause.reports).unwrap_or(0), Ordering::Relaxed);
+            if !shared.hears.load(Ordering::Relaxed) {
+                shared.counted.fetch_add(u64::try_from(cause.reports).unwrap_or(0), Ordering::Relaxed);
+            }
             let last = versions.insert(subject, version).unwrap_or(previous_version);
             seen.missed += previous_version - last;
             continue;
@@ -182,6 +187,7 @@ async fn follow(mut feed: TotalsFeed, nation: Option<String>, shared: Arc<Shared
 
 async fn hear(mut told: ProgressFeed, shared: Arc<Shared>) {
     while let Some(progress) = told.next().await {
+        shared.counted.fetch_add(progress.counted, Ordering::Relaxed);
         shared.seen().batches.push(progress.counted);
     }
 }

@@ -11,7 +11,6 @@ use client::{CertificateFiles, Credentials};
 use domain::Catalogue;
 use local::{
     Apart, Door, Stack, StackOptions,
-    apart::RECONCILE_EVERY,
     part::{Part, Who},
 };
 use messaging::{Connection, ConnectionConfig, Topology};
@@ -122,7 +121,6 @@ impl World {
             topology: Topology::default(),
             collector_port: 0,
             query_port: 0,
-            aggregator: aggregator::Limits { reconcile_every: RECONCILE_EVERY, ..aggregator::Limits::default() },
         };
         let stack = Stack::start(options).await?;
         stack.nats().keep_running();

@@ -93,7 +93,6 @@ async fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         topology: Topology::default(),
         collector_port: arguments.collector_port,
         query_port: arguments.query_port,
-        aggregator: aggregator::Limits::default(),
     };
     let interrupted = || anyhow::anyhow!("dừng giữa chừng / interrupted");
     let mut stack = tokio::select! {

@@ -77,7 +77,6 @@ async fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         topology: Topology::default(),
         collector_port: 0,
         query_port: 0,
-        aggregator: aggregator::Limits::default(),
     };
     let stack = Stack::start(options).await?;
     let query = QueryServiceClient::new(stack.query.connect().await?);
