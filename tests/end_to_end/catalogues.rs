@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use proto::pb::query::v1::{
     AsOf, CellName, GetTotalsRequest, ListContributionsRequest, as_of, query_service_client::QueryServiceClient,
 };
-use tests::{World, dense, int, report, small_topology};
+use tests::{Events, World, dense, int, report, small_topology, withdrawal};
 use tonic_types::StatusExt as _;
 
 fn copy(from: &Path, to: &Path) {
@@ -147,6 +147,47 @@ async fn what_is_packed_by_the_cells_of_yesterday_is_understood() {
     assert_eq!(tests::level(&totals, "commune").reported, 3);
     assert_eq!(tests::sum(&totals, "commune", "id_eligible_citizens"), Some(111));
     assert_eq!(tests::sum(&totals, "commune", "infra_app_errors"), Some(7));
+    world.verified().await;
+    services.assert_quiet();
+}
+
+/// Goal: when a report that an earlier catalogue judged is taken back, whoever follows totals still has all of them: also the cells that only
+/// the catalogue in use has.
+#[tokio::test(flavor = "multi_thread")]
+async fn events_have_every_cell_when_a_report_of_yesterday_is_taken_back() {
+    let mut world = World::start().await;
+    let mut services = world.services().await;
+    services.submit(&report("31498", 1, vec![int("id_eligible_citizens", 1)])).await.unwrap();
+    world.settled(1).await;
+
+    let dir = tempfile::tempdir().unwrap();
+    let last = "    { element = \"link_bhyt_cards_integrated\", levels = [\"commune\"] },";
+    let longer = format!("{last}\n    {{ element = \"infra_app_errors\" }},");
+    changed(dir.path(), &[("data_sets/identity.toml", last, &longer)]);
+    world.catalogue_dir = dir.path().to_owned();
+    let done = world.provision(&small_topology()).await;
+    for service in [&mut services.collector, &mut services.validator, &mut services.aggregator, &mut services.query] {
+        service.kill_hard().await;
+    }
+    let fresh = world.services().await;
+    services.replace_all(fresh).await;
+    let events = Events::follow(&world).await;
+    let more = vec![int("id_eligible_citizens", 100), int("infra_app_errors", 7)];
+    services.submit(&report("31504", 1, more)).await.unwrap();
+    world.settled(2).await;
+    services.submit(&withdrawal("31498", 2)).await.unwrap();
+    world.settled(3).await;
+    for unit in ["941", "94", "VN"] {
+        for period in ["202211", "2022Q4", "latest"] {
+            let totals = services.totals(unit, "identity", period).await;
+            assert_eq!(tests::sum(&totals, "commune", "id_eligible_citizens"), Some(100), "{unit} {period}");
+            assert_eq!(tests::sum(&totals, "commune", "infra_app_errors"), Some(7), "{unit} {period}");
+            events.agree_with(&totals).await;
+        }
+    }
+    let event = events.last("totals.v1.national.VN.identity.202211").unwrap();
+    assert_eq!(event.data.catalogue_version, done.catalogue_version);
+    assert_eq!((event.data.version, event.data.cause.reports), (3, 1));
     world.verified().await;
     services.assert_quiet();
 }

@@ -113,7 +113,7 @@ async fn commit_now(
 
     let units = fold::units(&changes);
     let stored = transaction.totals(&units).await?;
-    let moved = fold::add(&changes, stored)?;
+    let moved = fold::add(&catalogues, &changes, stored)?;
     let now = Timestamp::from(shared.clock.now());
     let time = event::rfc3339(now)?;
     let mut events = event::events(&moved, Fence { position: up_to, ..after }, &time, &steps)?;

@@ -6,7 +6,7 @@ use domain::{
     Catalogue, Catalogues, DataSetCode, LevelCode, OrgUnitCode, Period, UnitIx, Vintage,
     catalogue::DataSet,
     fold::{Overflow, Tally},
-    settle::{Accepted, Book, Changes, Judged, Known, Origin, SettleError},
+    settle::{Accepted, Book, Changes, Judged, Known, Origin, SettleError, Sheet},
 };
 use messaging::totals::Cause;
 use rustc_hash::FxHashMap;
@@ -38,20 +38,27 @@ pub(crate) fn settle<'c>(
     Ok(book.close())
 }
 
-/// The units whose totals move.
+/// The units whose totals move, each once.
 pub(crate) fn units(changes: &Changes<'_>) -> Vec<(DataSetCode, Period, OrgUnitCode)> {
-    let mut units = Vec::new();
-    for sheet in &changes.sheets {
-        let mut moved: Vec<UnitIx> = sheet.deltas.keys().map(|(unit, _)| *unit).collect();
-        moved.sort_unstable();
-        moved.dedup();
-        units.extend(
-            moved
-                .into_iter()
-                .map(|unit| (sheet.data_set.code().clone(), sheet.period, sheet.vintage.unit(unit).code.clone())),
-        );
-    }
+    let units = deltas(changes).into_keys().map(|(place, unit)| (&changes.sheets[place], unit));
     units
+        .map(|(sheet, unit)| (sheet.data_set.code().clone(), sheet.period, sheet.vintage.unit(unit).code.clone()))
+        .collect()
+}
+
+/// What the totals of each unit gain, by level, under the first sheet that has the unit. Several may have it, each with other levels: those
+/// of catalogues that are not in use, of which one knows more levels than the other.
+fn deltas<'a>(changes: &'a Changes<'_>) -> BTreeMap<(usize, UnitIx), Vec<(&'a LevelCode, &'a Tally)>> {
+    let mut first = FxHashMap::default();
+    let mut deltas: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for (place, sheet) in changes.sheets.iter().enumerate() {
+        for ((unit, level), delta) in sheet.deltas.iter().filter(|(_, delta)| !delta.is_zero()) {
+            let named = (sheet.data_set.code(), sheet.period, &sheet.vintage.unit(*unit).code);
+            let first = *first.entry(named).or_insert((place, *unit));
+            deltas.entry(first).or_default().push((&sheet.catalogue.level(*level).code, delta));
+        }
+    }
+    deltas
 }
 
 /// A unit whose totals moved, with all its totals as they stand now.
@@ -73,52 +80,72 @@ pub(crate) struct MovedUnit<'c> {
 }
 
 /// Adds the differences to the stored totals.
-pub(crate) fn add<'c>(changes: &Changes<'c>, stored: Vec<StoredTotal>) -> Result<Vec<MovedUnit<'c>>, FoldError> {
+pub(crate) fn add<'c>(
+    catalogues: &'c Catalogues,
+    changes: &Changes<'c>,
+    stored: Vec<StoredTotal>,
+) -> Result<Vec<MovedUnit<'c>>, FoldError> {
     let mut by_unit: FxHashMap<(DataSetCode, Period, OrgUnitCode), Vec<StoredTotal>> = FxHashMap::default();
     for total in stored {
         by_unit.entry((total.data_set.clone(), total.period, total.org_unit.clone())).or_default().push(total);
     }
+    let causes: Vec<_> = changes.sheets.iter().map(|sheet| Causes::of(sheet, &changes.ledger)).collect();
     let mut moved = Vec::new();
-    for sheet in &changes.sheets {
-        let causes = Causes::of(sheet, &changes.ledger);
-        let mut deltas: BTreeMap<UnitIx, Vec<(&LevelCode, &Tally)>> = BTreeMap::new();
-        for ((unit, level), delta) in sheet.deltas.iter().filter(|(_, delta)| !delta.is_zero()) {
-            deltas.entry(*unit).or_default().push((&sheet.catalogue.level(*level).code, delta));
-        }
-        for (unit, deltas) in deltas {
-            let org_unit = &sheet.vintage.unit(unit).code;
-            let mut unmoved =
-                by_unit.remove(&(sheet.data_set.code().clone(), sheet.period, org_unit.clone())).unwrap_or_default();
-            let version = unmoved.iter().map(|total| total.version).max().unwrap_or(0) + 1;
-            let mut writes = Vec::with_capacity(deltas.len());
-            for (level, delta) in deltas {
-                let stored =
-                    unmoved.iter().position(|total| total.level == *level).map(|place| unmoved.swap_remove(place));
-                let is_new = stored.is_none();
-                let mut total = stored.unwrap_or_else(|| StoredTotal {
-                    data_set: sheet.data_set.code().clone(),
-                    period: sheet.period,
-                    org_unit: org_unit.clone(),
-                    level: level.clone(),
-                    tally: Tally::zero(sheet.data_set.cells().len()),
-                    version: 0,
-                });
-                total.tally.add(delta)?;
-                total.version = version;
-                writes.push(TotalWrite { total, is_new });
-            }
-            moved.push(MovedUnit {
-                catalogue: sheet.catalogue,
-                data_set: sheet.data_set,
+    for ((place, unit), deltas) in deltas(changes) {
+        let (sheet, cause) = (&changes.sheets[place], causes[place].of_unit(unit));
+        let org_unit = &sheet.vintage.unit(unit).code;
+        let mut unmoved =
+            by_unit.remove(&(sheet.data_set.code().clone(), sheet.period, org_unit.clone())).unwrap_or_default();
+        let version = unmoved.iter().map(|total| total.version).max().unwrap_or(0) + 1;
+        let mut writes = Vec::with_capacity(deltas.len());
+        for (level, delta) in deltas {
+            let stored = unmoved.iter().position(|total| total.level == *level).map(|place| unmoved.swap_remove(place));
+            let is_new = stored.is_none();
+            let mut total = stored.unwrap_or_else(|| StoredTotal {
+                data_set: sheet.data_set.code().clone(),
                 period: sheet.period,
-                vintage: sheet.vintage,
-                unit,
-                version,
-                cause: causes.of_unit(unit),
-                writes,
-                unmoved,
+                org_unit: org_unit.clone(),
+                level: level.clone(),
+                tally: Tally::zero(sheet.data_set.cells().len()),
+                version: 0,
             });
+            total.tally.add(delta)?;
+            total.version = version;
+            writes.push(TotalWrite { total, is_new });
         }
+        let Named { catalogue, data_set, vintage, unit } = in_use(catalogues, sheet, unit);
+        moved.push(MovedUnit {
+            catalogue,
+            data_set,
+            period: sheet.period,
+            vintage,
+            unit,
+            version,
+            cause,
+            writes,
+            unmoved,
+        });
     }
     Ok(moved)
+}
+
+/// A unit, and what names it.
+struct Named<'c> {
+    catalogue: &'c Catalogue,
+    data_set: &'c DataSet,
+    vintage: &'c Vintage,
+    unit: UnitIx,
+}
+
+/// What events name a unit and its cells by: the catalogue in use, whoever judged the reports. An older one may have fewer cells than
+/// the totals have. Where the unit or the form is only there, it has to do.
+fn in_use<'c>(catalogues: &'c Catalogues, sheet: &Sheet<'c>, unit: UnitIx) -> Named<'c> {
+    let current = catalogues.current();
+    let named = current.find_data_set(sheet.data_set.code().as_str()).and_then(|data_set| {
+        let vintage = current.vintage(data_set, sheet.period);
+        let unit = vintage.find(sheet.vintage.unit(unit).code.as_str())?;
+        Some(Named { catalogue: current, data_set, vintage, unit })
+    });
+    let Sheet { catalogue, data_set, vintage, .. } = *sheet;
+    named.unwrap_or(Named { catalogue, data_set, vintage, unit })
 }
