@@ -194,7 +194,7 @@ fn told(fault: &AuditFault) -> Message {
         AuditFault::Ledger { chain, number, entry } => {
             let entry = entry.replace('\t', " ");
             both(
-                format!("chuỗi {chain}, dòng {number}: sổ cái không có đúng như đã ghi: {entry}"),
+                format!("chuỗi {chain}, dòng {number}: sổ cái không khớp với mục đã ghi: {entry}"),
                 format!("chain {chain}, row {number}: the ledger does not have it as it was written: {entry}"),
             )
         }

@@ -233,7 +233,7 @@ fn granted(
     let from = from.unwrap_or_else(|| today(now));
     if until.is_some_and(|until| until < from) {
         return Err(Failure::new(both(
-            "ngày cuối phải không trước ngày đầu",
+            "ngày cuối không được trước ngày đầu",
             "the last day must not be before the first",
         )));
     }
@@ -382,7 +382,7 @@ fn rotate(args: &args::Rotate, now: OffsetDateTime, output: &Output) -> Result<(
             ),
         ),
         SigningKey::Tokens | SigningKey::Seal => both(
-            format!("khóa mới có mã {id}; khóa cũ vẫn được tin cho đến khi bỏ (auth retire)"),
+            format!("khóa mới có mã {id}; khóa cũ vẫn được tin cậy cho đến khi bị loại bỏ (auth retire)"),
             format!("the new key has the id {id}; the old one is believed until it is retired (auth retire)"),
         ),
     };
@@ -398,7 +398,7 @@ fn retire(args: &args::Retire, now: OffsetDateTime, output: &Output) -> Result<(
     output.result(
         || json!({ "signs": signs.to_string(), "id": id, "retired": true }),
         || {
-            let vi = format!("{id} không còn được tin; các dịch vụ áp dụng trong vòng 10 giây");
+            let vi = format!("{id} không còn được tin cậy; các dịch vụ áp dụng trong vòng 10 giây");
             output.say(&both(vi, format!("{id} is believed no longer; services know within 10 seconds")))
         },
     );

@@ -175,7 +175,7 @@ pub(crate) fn too_large() -> Message {
 /// That a file is no text we read.
 pub(crate) fn not_utf8() -> Message {
     both(
-        "Tệp không phải là văn bản UTF-8; hãy lưu lại với mã hoá UTF-8 (trong Excel: CSV UTF-8).",
+        "Tệp không phải là văn bản UTF-8; hãy lưu lại với mã hóa UTF-8 (trong Excel: CSV UTF-8).",
         "The file is no UTF-8 text; save it as UTF-8 (in Excel: CSV UTF-8).",
     )
 }

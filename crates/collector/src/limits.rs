@@ -68,7 +68,7 @@ impl Quotas {
         self.streams.try_take(&sender.name).ok_or_else(|| {
             let most = self.streams.most();
             let message = Message {
-                vi: format!("Bạn đang mở {most} luồng gửi, nhiều nhất có thể; hãy dùng các luồng đang mở."),
+                vi: format!("Bạn đã đạt giới hạn {most} luồng gửi đang mở; hãy dùng các luồng đang mở."),
                 en: format!("you have {most} streams open, the most there may be; use those"),
             };
             over(sender, "TOO_MANY_STREAMS", message, PAUSE)
@@ -81,7 +81,7 @@ impl Quotas {
             let most = self.in_flight.most();
             let message = Message {
                 vi: format!(
-                    "Bạn có {most} báo cáo đang chờ ghi, nhiều nhất có thể; hãy gửi lại sau giây lát với cùng mã lần gửi."
+                    "Bạn đã đạt giới hạn {most} báo cáo đang chờ ghi; hãy gửi lại sau giây lát với cùng mã lần gửi."
                 ),
                 en: format!(
                     "{most} reports of yours are in flight, the most there may be; send again under the same submission id"

@@ -192,7 +192,7 @@ impl Denied {
                 format!("may no longer {en} for org unit {unit}: the grant ended on {day}"),
             ),
             Self::NotBegun(day) => (
-                format!("chưa có quyền {vi} của đơn vị {unit} trước ngày {}", day_vi(day)),
+                format!("có quyền {vi} của đơn vị {unit}, nhưng quyền đó chỉ có hiệu lực từ ngày {}", day_vi(day)),
                 format!("may not yet {en} for org unit {unit}: the grant begins on {day}"),
             ),
         };

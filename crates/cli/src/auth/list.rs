@@ -98,8 +98,8 @@ fn keys(args: &List, output: &Output) -> Result<(), Failure> {
     let line = |Believed { signs, id, is_current }: &Believed| {
         let (vi, en) = match is_current {
             Some(true) => ("đang dùng để ký", "signs"),
-            Some(false) => ("khóa cũ, còn được tin", "an earlier one, still believed"),
-            None => ("được tin; khóa không ở đây", "believed; the key is not here"),
+            Some(false) => ("khóa cũ, còn được tin cậy", "an earlier one, still believed"),
+            None => ("được tin cậy; khóa không ở đây", "believed; the key is not here"),
         };
         format!("{signs}  {id}  {}", output.say(&both(vi, en)))
     };

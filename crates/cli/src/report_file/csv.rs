@@ -121,7 +121,7 @@ impl Columns {
                 "value" if is_long => &mut columns.value,
                 _ if is_long => {
                     faults.add(place, name, both(
-                        "cột không được biết; dạng dài có org_unit, org_unit_name, data_set, period, revision, submission_id, withdrawn, data_element, option, value",
+                        "không nhận ra cột này; dạng dài có org_unit, org_unit_name, data_set, period, revision, submission_id, withdrawn, data_element, option, value",
                         "unknown column; the long form has org_unit, org_unit_name, data_set, period, revision, submission_id, withdrawn, data_element, option, value",
                     ));
                     continue;

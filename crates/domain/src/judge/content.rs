@@ -348,7 +348,7 @@ impl Refused {
                 let (vi, en) = match (cell.element.value_type, place) {
                     (ValueType::Count | ValueType::Signed, _) => ("một số nguyên", "an integer"),
                     (ValueType::Decimal(_), _) => {
-                        ("một số thập phân, viết với dấu chấm: 92.3", "a decimal number, written with a point: 92.3")
+                        ("một số, có thể có phần thập phân (decimal)", "a number, which may have decimals")
                     }
                     (ValueType::Flag, Place::Named(_)) => ("có hoặc không (flag)", "a flag, true or false"),
                     (ValueType::Flag, Place::Dense(_)) => ("1 (có) hoặc 0 (không)", "1 for yes or 0 for no"),
