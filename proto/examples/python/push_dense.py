@@ -95,7 +95,7 @@ async def main() -> bool:
 if __name__ == "__main__":
     try:
         sys.exit(0 if asyncio.run(main()) else 1)
-    except (FileError, sqlite3.Error) as error:
+    except (FileError, OSError, sqlite3.Error) as error:
         sys.exit(f"push_dense.py: {error}")
     except grpc.RpcError as error:
         sys.exit(f"push_dense.py: {wire.Refusal.of(error)}")
