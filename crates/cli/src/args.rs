@@ -23,9 +23,10 @@ pub(crate) use keep::*;
 
 const EXAMPLES: &str = "\
 Examples:
-  tonghop provision --catalogue deploy/catalogue/de06 --nats nats://127.0.0.1:4222 --database postgres://tonghop@127.0.0.1/tonghop
+  export TONGHOP_CA=ca.pem TONGHOP_CERT=client.pem TONGHOP_KEY=client.key    # whom to believe, and who one is
   tonghop submit reports.csv --collector https://127.0.0.1:50051
   tonghop totals --query https://127.0.0.1:50052 94 identity 202211 --children
+  docker compose run --rm tonghop totals 94 identity 202211 --children       # where it runs in docker compose: all is set
 
 Exit codes: 0 all is well; 1 it failed, or the answer is bad news (a report refused, a total wrong);
             2 the command line is wrong; 130 Ctrl-C came first.";
