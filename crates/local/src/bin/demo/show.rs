@@ -59,7 +59,7 @@ pub(crate) async fn show(stack: &Stack, outcome: &Outcome<'_>, json: bool) -> an
     let exact = national == *plan.national();
     let verified = verification.mismatches == 0 && exact && fates.settled() == sent.acknowledged;
     println!(
-        "kiểm tra / verify: {} tổng tính lại từ {} báo cáo, {} sai khác / totals recomputed, differences",
+        "kiểm tra / verify: {0} tổng tính lại từ {1} báo cáo, {2} sai khác / {0} totals recomputed from {1} reports, {2} differences",
         verification.totals_checked, verification.reports, verification.mismatches
     );
     for mismatch in &verification.listed {
