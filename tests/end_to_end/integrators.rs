@@ -231,6 +231,75 @@ async fn the_examples_outlive_a_crash_of_nats() {
     services.assert_quiet();
 }
 
+/// Goal: a partner's key is enough for the example that partners copy from. It prints the totals of their province and what
+/// became of its reports, each once and nobody else's, acknowledges what it kept, and ends where trying again does not help.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_example_for_partners_follows_their_province() {
+    let python = python_path().await;
+    let world = World::start().await;
+    let services = world.services().await;
+    let dir = tempfile::tempdir().unwrap();
+    let (keys, catalogue, nats) = (world.keys.layout(), tests::catalogue_dir(), world.nats.url());
+    let of = |province| ["--province", province, "--fates", "--catalogue", catalogue.to_str().unwrap()];
+    let write = ["nats", "partner", "--json", "--keys", keys.dir().to_str().unwrap()];
+    let make = ["nats", "consumers", "--json", "--nats", &nats];
+    tests::tonghop(0, &[&write[..], &of("94")].concat()).await;
+    world.nats.reload().await.unwrap();
+    tests::tonghop(0, &[&make[..], &of("94")].concat()).await;
+
+    let (url, seed, ca) = (world.nats.tls_url(), keys.nats_seed("partner_94"), keys.ca());
+    let [seed, ca] = [&seed, &ca].map(|file| file.to_str().unwrap());
+    // Whether it ends well, what it prints, and what it complains of.
+    let run = async |partner: &str| {
+        let who = ["--nats", &url, "--seed", seed, "--ca", ca, "--partner", partner];
+        let arguments = [&who[..], &["--copy", partner, "--idle", "2"]].concat();
+        let output = ended(example("partner.py", &python, &dir, &world, &services, &arguments), PATIENCE).await;
+        let text = |stream: &str| fs::read_to_string(dir.path().join(format!("partner.py.{stream}"))).unwrap();
+        (output.status.success(), text("out"), text("err"))
+    };
+    let submit = async |unit: &str, revision, value| {
+        let report = tests::report(unit, revision, vec![tests::int("id_eligible_citizens", value)]);
+        services.submit(&report).await.unwrap();
+    };
+    for (unit, value) in [("31498", 1), ("31501", 10), ("00001", 100)] {
+        submit(unit, 1, value).await;
+    }
+    world.settled(3).await;
+    let (is_well, printed, complaints) = run("partner_94").await;
+    assert!(is_well, "{complaints}");
+    let shown = "district 941 identity 202211 version … commune 2/10 id_eligible_citizens=11\n\
+                 province 94 identity 202211 version … commune 2/109 id_eligible_citizens=11\n\
+                 31498 identity 202211 revision 1: accepted\n\
+                 31501 identity 202211 revision 1: accepted\n…\n";
+    assert_eq!(differs(&printed, shown), None, "{complaints}");
+    assert!(["national", "province 01 ", "00001 "].iter().all(|others| !printed.contains(others)), "{printed}");
+
+    let (is_well, printed, complaints) = run("partner_94").await;
+    assert!(is_well && printed.is_empty(), "{printed}{complaints}");
+    let jetstream = async_nats::jetstream::new(async_nats::connect(world.nats.url()).await.unwrap());
+    for stream in ["TOTALS", "FATES"] {
+        let consumer: async_nats::jetstream::consumer::PullConsumer =
+            jetstream.get_consumer_from_stream("partner_94", stream).await.unwrap();
+        assert_eq!(consumer.cached_info().num_ack_pending, 0, "what came on {stream} is acknowledged");
+    }
+    submit("31501", 2, 20).await;
+    world.settled(4).await;
+    let (_, printed, complaints) = run("partner_94").await;
+    let shown = "province 94 identity 202211 version … commune 2/109 id_eligible_citizens=21\n\
+                 31501 identity 202211 revision 2: accepted\n…\n";
+    assert_eq!(differs(&printed, shown), None, "{complaints}");
+    assert!(!printed.contains("revision 1"), "{printed}");
+
+    let (is_well, _, complaints) = run("partner_01").await;
+    assert!(!is_well && complaints.to_lowercase().contains("permissions violation"), "{complaints}");
+    // A partner that is named no more is out.
+    tests::tonghop(0, &[&write[..], &of("01")].concat()).await;
+    world.nats.reload().await.unwrap();
+    let (is_well, _, complaints) = run("partner_94").await;
+    assert!(!is_well && complaints.to_lowercase().contains("authorization violation"), "{complaints}");
+    services.assert_quiet();
+}
+
 /// Goal: a collector that ends a stream and asks for a pause is given it.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_example_that_pushes_waits_as_long_as_a_failed_stream_asks() {

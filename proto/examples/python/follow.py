@@ -10,21 +10,18 @@ Each line is printed before its event is kept: after a crash the last lines may 
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
-import os
 import sqlite3
-import ssl
 import sys
 import time
 
-import nats
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
+import topics
 from totals_copy import Copy, line
 
 STREAM = "TOTALS"
@@ -90,29 +87,16 @@ async def follow(stream: JetStreamContext, subjects: str, copy: Copy, idle: floa
             finally:
                 await subscription.unsubscribe()
         except (NatsError, asyncio.TimeoutError) as error:
-            print(f"follow.py: {str(error) or type(error).__name__}; trying again", file=sys.stderr)
+            await topics.complain(error, "; trying again")
             await asyncio.sleep(PAUSE)
 
 
 async def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--nats", required=True, help="the server's URL, tls://host:port")
-    parser.add_argument("--ca", default=os.environ.get("TONGHOP_CA"), help="who signed the server's certificate (TONGHOP_CA)")
-    seed = os.environ.get("TONGHOP_NATS_SEED")
-    parser.add_argument("--seed", default=seed, help="the file with your NATS key (TONGHOP_NATS_SEED)")
+    parser = topics.arguments(__doc__)
     parser.add_argument("--subjects", default="totals.v1.>", help="totals.v1.LEVEL.UNIT.DATA_SET.PERIOD (%(default)s)")
-    parser.add_argument("--copy", default="totals.sqlite", help="where the last events are kept (%(default)s)")
-    parser.add_argument("--idle", type=float, default=0.0, help="end when nothing came for so many seconds (never)")
     arguments = parser.parse_args()
     copy = Copy(arguments.copy, arguments.subjects)
-
-    async def complain(error: Exception) -> None:
-        print(f"follow.py: {str(error) or type(error).__name__}", file=sys.stderr)
-
-    tls = ssl.create_default_context(cafile=arguments.ca) if arguments.ca else None
-    client = await nats.connect(
-        arguments.nats, tls=tls, nkeys_seed=arguments.seed, max_reconnect_attempts=-1, error_cb=complain, name="follow.py"
-    )
+    client = await topics.connect(arguments)
     try:
         await follow(client.jetstream(), arguments.subjects, copy, arguments.idle)
     finally:

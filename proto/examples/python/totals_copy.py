@@ -1,4 +1,4 @@
-"""A copy of totals: the last event of each, in an SQLite file."""
+"""A copy of totals, the last event of each, and of what became of reports, in an SQLite file."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from typing import Any
 
 
 class Copy:
-    """The last event of each total, and how far the stream was read."""
+    """The last event of each total, how far the stream was read, and the fates of reports where they are followed."""
 
     def __init__(self, path: str, subjects: str) -> None:
         self.db = sqlite3.connect(path)
         self.db.execute("create table if not exists total (subject primary key, version, sequence, data)")
+        self.db.execute(
+            """create table if not exists fate
+               (log_sequence, log_index, data, primary key (log_sequence, log_index))"""
+        )
         self.db.execute("create table if not exists follows (subjects)")
         known = self.db.execute("select subjects from follows").fetchone()
         if known is None:
@@ -37,6 +41,16 @@ class Copy:
         )
         return news.rowcount == 1
 
+    def take_fate(self, fate: str, report: dict[str, Any]) -> bool:
+        """Keeps what became of a report, and says whether it is news: its place in the log names it. As `take` else."""
+        row = (report["log_sequence"], report["log_index"], json.dumps({"fate": fate, **report}))
+        news = self.db.execute(
+            """insert into fate values (?, ?, ?) on conflict (log_sequence, log_index) do update
+               set data = excluded.data where excluded.data <> data""",
+            row,
+        )
+        return news.rowcount == 1
+
     def keep(self) -> None:
         """Puts what was taken on disk, events and position together."""
         self.db.commit()
@@ -52,3 +66,12 @@ def line(data: dict[str, Any]) -> str:
             # One too large for a double comes as a string of its digits; int reads both.
             parts.append(f"{name}={Decimal(int(cell['sum'])).scaleb(-cell.get('decimals', 0)):f}")
     return " ".join(parts)
+
+
+def told(fate: str, report: dict[str, Any]) -> str:
+    """What became of a report, in one line, with one more for each reason."""
+    about = f"{report['org_unit']} {report['data_set']} {report['period']} revision {report['revision']}"
+    lines = [f"{about}: {fate.lower()}"]
+    for why in report.get("violations", []):
+        lines.append(f"  {why['reason']} {why['field']}: {why['message_en']} / {why['message_vi']}")
+    return "\n".join(lines)
