@@ -9,8 +9,8 @@ mod content;
 use time::{Date, OffsetDateTime};
 
 use crate::{
-    Catalogue, Content, ContentDigest, Key, Message, Period, Reason, Report, Revision, Severity, SubmissionId,
-    Timestamp, UnitIx, Values, Vintage, Violation, Violations,
+    Catalogue, Content, ContentDigest, Key, Message, Period, PeriodType, Reason, Report, Revision, Severity,
+    SubmissionId, Timestamp, UnitIx, Values, Vintage, Violation, Violations,
     catalogue::{DataSet, ValueType},
     draft::Draft,
     judge::content::Form,
@@ -208,7 +208,7 @@ pub fn read<'c>(
 
     refuse_early(catalogue, data_set, period, received_at, &mut violations);
     let vintage = catalogue.vintage(data_set, period);
-    let unit = find_unit(vintage, draft.org_unit, period, &mut violations);
+    let unit = find_unit(vintage, draft.org_unit, data_set, period, &mut violations);
     if let Some(unit) = unit {
         refuse_other_levels(catalogue, data_set, vintage, unit, &mut violations);
     }
@@ -340,15 +340,29 @@ fn refuse_early(
 }
 
 /// Finds the unit with a code in the tree of a period; that there is none is told of the field `org_unit`.
-pub fn find_unit(vintage: &Vintage, code: &str, period: Period, violations: &mut Violations) -> Option<UnitIx> {
+pub fn find_unit(
+    vintage: &Vintage,
+    code: &str,
+    data_set: &DataSet,
+    period: Period,
+    violations: &mut Violations,
+) -> Option<UnitIx> {
     let found = vintage.find(code);
     if found.is_none() {
-        let code = shown(code);
+        let (code, last) = (shown(code), period.span(data_set.calendar()).last);
+        // `latest` has no last day.
+        let (vi, en) = match period.kind() {
+            PeriodType::Latest => (format!("trong cây đơn vị của {period}"), format!("in the tree of {period}")),
+            _ => (
+                format!("vào ngày {}, ngày cuối kỳ {period}", day_vi(last)),
+                format!("on {last}, the last day of {period}"),
+            ),
+        };
         violations.error(
             Reason::OrgUnitUnknown,
             "org_unit",
-            format!("Không có đơn vị mã “{code}” vào ngày cuối kỳ {period}."),
-            format!("no org unit has the code `{code}` on the last day of {period}"),
+            format!("Không có đơn vị mã “{code}” {vi}; hãy dùng mã đơn vị của ngày đó."),
+            format!("no org unit has the code `{code}` {en}; use the unit's code of then"),
         );
     }
     found

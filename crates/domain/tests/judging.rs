@@ -291,6 +291,26 @@ fn values_that_do_not_fit_their_cells_are_told() {
     assert_eq!(refused("by_service", Given::Integer(1)), Reason::CellUnknown, "without its option");
 }
 
+/// What is unknown is told with what there is.
+#[test]
+fn a_refusal_says_what_would_be_known() {
+    let told = |draft: &Draft<'_>| violations(draft).list()[0].message.clone();
+    let island = told(&Draft { org_unit: "90001", period: "202212", ..good() });
+    assert!(island.en.contains("on 2022-12-14, the last day of 202212"), "{island:?}");
+    assert!(island.vi.contains("vào ngày 14/12/2022, ngày cuối kỳ 202212"), "{island:?}");
+    let of_cell = |element, option| {
+        told(&Draft { values: vec![DraftValue { element, option, given: Given::Integer(1) }], ..good() })
+    };
+    let without = of_cell("by_service", "");
+    assert!(
+        without.en.ends_with("has no cell by_service: it is given by option, such as by_service[s01]"),
+        "{without:?}"
+    );
+    assert!(without.vi.ends_with("hãy nêu nhóm, ví dụ by_service[s01]."), "{without:?}");
+    assert!(of_cell("whole", "s01").en.ends_with("has no cell whole[s01]; there is whole"));
+    assert!(of_cell("hole", "").en.ends_with("has no cell hole"));
+}
+
 #[test]
 fn the_form_is_kept() {
     one(&Draft { values: Vec::new(), ..good() }, Reason::ValuesMissing, "values");

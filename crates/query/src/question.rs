@@ -58,7 +58,7 @@ impl Question {
             let data_set = judge::find_data_set(catalogue, asked.data_set, &mut violations)?;
             let period = read_period(data_set, &mut violations)?;
             let vintage = catalogue.vintage(data_set, period);
-            let unit = judge::find_unit(vintage, asked.org_unit, period, &mut violations)?;
+            let unit = judge::find_unit(vintage, asked.org_unit, data_set, period, &mut violations)?;
             Some(Self {
                 data_set: catalogue.data_sets().iter().position(|candidate| std::ptr::eq(candidate, data_set))?,
                 period,

@@ -305,11 +305,19 @@ fn refuse_unknown(data_set: &DataSet, place: usize, given: &DraftValue<'_>, viol
     } else {
         format!("{}[{}]", shown(given.element), shown(given.option))
     };
+    let (vi, en) = match data_set.cells().iter().find(|cell| cell.element.code.as_str() == given.element) {
+        Some(cell) if given.option.is_empty() => (
+            format!(", vì số liệu này chia theo nhóm: hãy nêu nhóm, ví dụ {cell}"),
+            format!(": it is given by option, such as {cell}"),
+        ),
+        Some(cell) => (format!("; có ô {cell}"), format!("; there is {cell}")),
+        None => Default::default(),
+    };
     violations.error(
         Reason::CellUnknown,
         format!("values[{place}]"),
-        format!("Biểu mẫu “{}” không có ô số liệu {name}.", data_set.name_vi()),
-        format!("`{}` has no cell {name}", data_set.code()),
+        format!("Biểu mẫu “{}” không có ô số liệu {name}{vi}.", data_set.name_vi()),
+        format!("`{}` has no cell {name}{en}", data_set.code()),
     );
 }
 

@@ -17,8 +17,8 @@ pub struct GetTotalsRequest {
     /// next tree has reports.
     #[prost(string, tag = "3")]
     pub period: ::prost::alloc::string::String,
-    /// Only these cells; all without any. Indicators and groups are left out where a cell of theirs is, targets where the cell is
-    /// that has to reach them; a goal that is a share of another cell's total is told whether that cell is asked for or not.
+    /// Only these cells; all without any. Indicators and groups are left out where a cell of theirs is. A target is left out if
+    /// the cell that must reach it was not asked for; a goal that is a share of another cell is shown even if that one was not.
     #[prost(message, repeated, tag = "4")]
     pub cells: ::prost::alloc::vec::Vec<CellName>,
     /// As the totals stood then; not set for as they stand. They are recounted from the reports and their earlier revisions, and
@@ -493,8 +493,8 @@ pub struct LevelTotals {
     /// How many of the reports have warnings; ListReports tells which. 0 in a longer period.
     #[prost(int64, tag = "6")]
     pub warned: i64,
-    /// The instant from which a report of the level is late; where units of the level only stand in for those of another, that of
-    /// the other. Not set where there is no deadline, in a longer period, and for all levels together.
+    /// The instant from which a report of the level is late; if its units report only in place of another level, that level's
+    /// deadline. Not set where there is no deadline, in a longer period, and for all levels together.
     #[prost(message, optional, tag = "7")]
     pub deadline: ::core::option::Option<::prost_types::Timestamp>,
     /// One for each indicator of the data set, in its order.
@@ -770,7 +770,8 @@ pub struct DataSet {
     /// The kind of period it is reported for: day, week, month, quarter, half_year, year.
     #[prost(string, tag = "4")]
     pub period_type: ::prost::alloc::string::String,
-    /// How its periods lie on the days of the year: gregorian or decree09.
+    /// How its periods lie on the days of the year: gregorian or decree09, in which a month is the 15th of the month before to the
+    /// 14th (Decree 09/2019/NĐ-CP, article 12).
     #[prost(string, tag = "5")]
     pub calendar: ::prost::alloc::string::String,
     /// The levels whose units report it.

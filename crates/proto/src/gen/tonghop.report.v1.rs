@@ -13,11 +13,13 @@ pub struct Report {
     /// The data set's code: "identity".
     #[prost(string, tag = "3")]
     pub data_set: ::prost::alloc::string::String,
-    /// The period: 20221107 (day), 2022W45 (week), 202211 (month), 2022Q4 (quarter), 2022S2 (half-year), 2022 (year).
+    /// The period: 20221107 (day), 2022W45 (week), 202211 (month), 2022Q4 (quarter), 2022S2 (half-year), 2022 (year). The data
+    /// set's calendar says which days that are: 202211 of a `decree09` form is 15 October to 14 November 2022.
     #[prost(string, tag = "4")]
     pub period: ::prost::alloc::string::String,
     /// The sender's version number of this report, 0 or more; the highest counts, in whatever order they arrive. Without
-    /// one, the collector gives a number that grows with time.
+    /// one, the collector gives a number that grows with time, to each delivery another: wait for the answer before you send a
+    /// correction.
     #[prost(int64, optional, tag = "5")]
     pub revision: ::core::option::Option<i64>,
     /// The cells that are reported. A cell left out is absent, which is not zero.
@@ -58,14 +60,16 @@ pub struct Value {
     /// The option's code, where the data element is disaggregated: "s03". Else empty.
     #[prost(string, tag = "2")]
     pub option: ::prost::alloc::string::String,
+    /// By the cell's `value_type`.
     #[prost(oneof = "value::Value", tags = "3, 4, 5, 6, 7")]
     pub value: ::core::option::Option<value::Value>,
 }
 /// Nested message and enum types in `Value`.
 pub mod value {
+    /// By the cell's `value_type`.
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
     pub enum Value {
-        /// A whole number, for counts.
+        /// A whole number, for counts and numbers that may be negative; taken for one with decimals as well.
         #[prost(sint64, tag = "3")]
         Integer(i64),
         /// A number with decimals, written with a point and without grouping: "92.3".
@@ -91,8 +95,9 @@ pub struct Violation {
     /// Whether it stops the report.
     #[prost(enumeration = "Severity", tag = "2")]
     pub severity: i32,
-    /// The field of the report as a path ("values\[3\]", "dense.values\[3\]"), the name of the rule that does not hold, or the cell
-    /// with the unusual value ("svc_online\[s03\]").
+    /// The field of the report as a path ("values\[3\]", "dense.values\[3\]"; in the details of a call that failed it begins with the
+    /// request's field: "report.values\[3\]"), the name of the rule that does not hold, or the cell with the unusual value
+    /// ("svc_online\[s03\]").
     #[prost(string, tag = "3")]
     pub field: ::prost::alloc::string::String,
     /// What is wrong and what would be right, in Vietnamese.
