@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use proto::pb::query::v1::{
     AsOf, CellName, GetTotalsRequest, ListContributionsRequest, as_of, query_service_client::QueryServiceClient,
 };
-use tests::{Events, World, dense, int, report, small_topology, withdrawal};
+use tests::{Events, World, dense, eventually, int, report, small_topology, withdrawal};
 use tonic_types::StatusExt as _;
 
 fn copy(from: &Path, to: &Path) {
@@ -152,7 +152,7 @@ async fn what_is_packed_by_the_cells_of_yesterday_is_understood() {
 }
 
 /// Goal: when a report that an earlier catalogue judged is taken back, whoever follows totals still has all of them: also the cells that only
-/// the catalogue in use has.
+/// the catalogue in use has. So it is while the aggregator still runs with the catalogue before.
 #[tokio::test(flavor = "multi_thread")]
 async fn events_have_every_cell_when_a_report_of_yesterday_is_taken_back() {
     let mut world = World::start().await;
@@ -166,15 +166,29 @@ async fn events_have_every_cell_when_a_report_of_yesterday_is_taken_back() {
     changed(dir.path(), &[("data_sets/identity.toml", last, &longer)]);
     world.catalogue_dir = dir.path().to_owned();
     let done = world.provision(&small_topology()).await;
+    services.collector.kill_hard().await;
+    services.validator.kill_hard().await;
+    services.replace_collector(world.service("collector").await).await;
+    services.validator = world.service("validator").await;
+    let events = Events::follow(&world).await;
+    let more = vec![int("id_eligible_citizens", 100), int("infra_app_errors", 7)];
+    services.submit(&report("31504", 1, more)).await.unwrap();
+    world.settled(2).await;
+    let cells = || {
+        let event = events.last("totals.v1.national.VN.identity.202211");
+        event.into_iter().flat_map(|event| event.data.levels).flat_map(|level| level.cells).collect::<Vec<_>>()
+    };
+    eventually("the nation's event has the new cell", async || {
+        let cells = cells();
+        cells.iter().any(|cell| cell.data_element == "infra_app_errors" && cell.sum.0 == 7).then_some(()).ok_or(cells)
+    })
+    .await;
+
     for service in [&mut services.collector, &mut services.validator, &mut services.aggregator, &mut services.query] {
         service.kill_hard().await;
     }
     let fresh = world.services().await;
     services.replace_all(fresh).await;
-    let events = Events::follow(&world).await;
-    let more = vec![int("id_eligible_citizens", 100), int("infra_app_errors", 7)];
-    services.submit(&report("31504", 1, more)).await.unwrap();
-    world.settled(2).await;
     services.submit(&withdrawal("31498", 2)).await.unwrap();
     world.settled(3).await;
     for unit in ["941", "94", "VN"] {

@@ -113,7 +113,9 @@ pub(crate) fn add<'c>(
             total.version = version;
             writes.push(TotalWrite { total, is_new });
         }
-        let Named { catalogue, data_set, vintage, unit } = in_use(catalogues, sheet, unit);
+        let tallies = writes.iter().map(|write| &write.total).chain(&unmoved).map(|total| &total.tally);
+        let cells = tallies.map(|tally| tally.sums.len()).max().unwrap_or(0);
+        let Named { catalogue, data_set, vintage, unit } = named(catalogues, sheet, unit, cells);
         moved.push(MovedUnit {
             catalogue,
             data_set,
@@ -137,15 +139,16 @@ struct Named<'c> {
     unit: UnitIx,
 }
 
-/// What events name a unit and its cells by: the catalogue in use, whoever judged the reports. An older one may have fewer cells than
-/// the totals have. Where the unit or the form is only there, it has to do.
-fn in_use<'c>(catalogues: &'c Catalogues, sheet: &Sheet<'c>, unit: UnitIx) -> Named<'c> {
-    let current = catalogues.current();
-    let named = current.find_data_set(sheet.data_set.code().as_str()).and_then(|data_set| {
-        let vintage = current.vintage(data_set, sheet.period);
-        let unit = vintage.find(sheet.vintage.unit(unit).code.as_str())?;
-        Some(Named { catalogue: current, data_set, vintage, unit })
+/// What events name a unit and its cells by: the catalogue in use, whoever judged the reports. Forms get cells at their end alone, so it
+/// must have as many as the totals have: while services are started anew with the next catalogue, the one in use here may be the older.
+fn named<'c>(catalogues: &'c Catalogues, sheet: &Sheet<'c>, unit: UnitIx, cells: usize) -> Named<'c> {
+    let Sheet { catalogue, data_set, vintage, period, .. } = *sheet;
+    let (form, code) = (data_set.code().as_str(), vintage.unit(unit).code.as_str());
+    let mut known = [catalogues.current(), catalogue].into_iter().chain(catalogues.all());
+    let named = known.find_map(|catalogue| {
+        let data_set = catalogue.find_data_set(form).filter(|data_set| data_set.cells().len() >= cells)?;
+        let vintage = catalogue.vintage(data_set, period);
+        Some(Named { catalogue, data_set, vintage, unit: vintage.find(code)? })
     });
-    let Sheet { catalogue, data_set, vintage, .. } = *sheet;
     named.unwrap_or(Named { catalogue, data_set, vintage, unit })
 }
